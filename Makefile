@@ -1,0 +1,40 @@
+# `make demo` and `make test` each work on a fresh machine: they make their own virtual environment first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint type unit clean
+
+demo: $(VENV)/runtime.stamp
+	$(BIN)/glus-edge demo --output out/demo --overwrite
+
+test: lint type unit
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(VENV)/dev.stamp
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.stamp
+	$(BIN)/pytest
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+
+$(VENV)/runtime.stamp: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+# torch is pinned to a release with a CPU wheel; sam2 comes without its dependencies (they ask for torchvision,
+# which beside a CPU-only torch breaks `import transformers`) and without build isolation (it would fetch a second torch).
+$(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet torch==2.13.0 "setuptools>=77" wheel
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
+	touch $@ $(VENV)/runtime.stamp
+
+clean:
+	rm -rf $(VENV) out build *.egg-info

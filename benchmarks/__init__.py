@@ -1,0 +1,1 @@
+"""Accuracy, latency and memory of a bundle, measured through the runtime."""

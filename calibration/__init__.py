@@ -1,0 +1,1 @@
+"""Finds the precision each part of a bundle can bear."""

@@ -1,0 +1,1 @@
+"""One module a subcommand of `glus-edge`: `configure(parser)` and `run(arguments) -> exit code`."""
