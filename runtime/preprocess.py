@@ -24,10 +24,8 @@ def clip_pixels(rgb: NDArray[np.uint8], settings: ImageSettings) -> Pixels:
     """
     height, width = rgb.shape[:2]
     size = settings.size
-    if width <= height:
-        shape = (size, int(size * height / width))
-    else:
-        shape = (int(size * width / height), size)
+    # (width, height), as Pillow has it.
+    shape = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
     resized = np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.BICUBIC))
     top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
     square = resized[top : top + size, left : left + size]
@@ -44,13 +42,14 @@ def sam_pixels(rgb: NDArray[np.uint8], settings: ImageSettings) -> Pixels:
     size = settings.size
     pixels = np.empty((3, size, size), np.float32)
     for channel, table in enumerate(_normalised_values(settings.mean, settings.std)):
-        plane = cv2.LUT(cv2.extractChannel(rgb, channel), table)
+        plane = np.asarray(cv2.LUT(cv2.extractChannel(rgb, channel), table), np.float32)
         height, width = plane.shape
         # Antialiasing matters only along an axis that shrinks. Pillow's filter is the antialiased one; along an axis
         # that grows both compute the same and OpenCV is several times faster.
         shrunk = (min(height, size), min(width, size))
         if shrunk != (height, width):
-            plane = np.asarray(Image.fromarray(plane).resize(shrunk[::-1], Image.Resampling.BILINEAR))
+            image = Image.fromarray(plane).resize((shrunk[1], shrunk[0]), Image.Resampling.BILINEAR)
+            plane = np.asarray(image, np.float32)
         pixels[channel] = plane if shrunk == (size, size) else _enlarged(plane, size, size)
     return pixels
 
