@@ -1,0 +1,78 @@
+"""Where an engine's tensors live. The loop allocates and copies through `Device` and never names a backend."""
+
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 256  # bytes; TensorRT requires it of every tensor address
+
+HostArray: TypeAlias = NDArray[Any]
+
+
+class Array(Protocol):
+    """A dense, C-contiguous block on a device. Slices of leading dimensions share its memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the dimensions."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+
+    def __getitem__(self, index: Any, /) -> Any:
+        """A view: integers and slices of leading dimensions only."""
+
+    def reshape(self, shape: tuple[int, ...], /) -> Any:
+        """A view of another shape and the same size."""
+
+
+class Device(Protocol):
+    """Allocates and moves arrays."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> Array:
+        """A new block, aligned to ALIGNMENT bytes, contents undefined."""
+
+    def write(self, target: Array, source: HostArray) -> None:
+        """Host to device; shapes agree, the dtype is converted to the target's."""
+
+    def read(self, source: Array) -> HostArray:
+        """Device to host; on the host device a view, valid until the array is written again."""
+
+    def copy(self, target: Array, source: Array) -> None:
+        """Device to device; shapes broadcast along leading dimensions of size 1."""
+
+
+class HostDevice:
+    """Main memory: arrays are numpy arrays."""
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> HostArray:
+        """See Device."""
+        kind = np.dtype(dtype)
+        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        block = np.empty(size + ALIGNMENT, np.uint8)
+        offset = -block.ctypes.data % ALIGNMENT
+        return block[offset : offset + size].view(kind).reshape(shape)
+
+    def write(self, target: Array, source: HostArray) -> None:
+        """See Device."""
+        np.copyto(host_array(target), source, casting="same_kind")
+
+    def read(self, source: Array) -> HostArray:
+        """See Device."""
+        return host_array(source)
+
+    def copy(self, target: Array, source: Array) -> None:
+        """See Device."""
+        np.copyto(host_array(target), host_array(source), casting="no")
+
+
+def host_array(array: Array) -> HostArray:
+    """The numpy array an Array of the host device is."""
+    assert isinstance(array, np.ndarray), f"got {type(array).__name__}, expected an array in main memory"
+    return array

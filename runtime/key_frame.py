@@ -1,0 +1,42 @@
+"""Which frame a run starts from; masks are propagated both ways from it."""
+
+import json
+import math
+from pathlib import Path
+
+from glus_edge.runtime.errors import InputError
+
+KeyFrame = int | str | Path  # a frame's index, 'first', or a score file
+
+
+def key_frame_index(choice: KeyFrame, frame_count: int) -> int:
+    """The index a choice names. InputError: a frame the video does not have, or a score file that does not fit it."""
+    if choice == "first":
+        return 0
+    if isinstance(choice, str) and choice.lstrip("-").isdigit():
+        choice = int(choice)
+    if isinstance(choice, int):
+        if not 0 <= choice < frame_count:
+            raise InputError(f"key frame: got {choice}, expected 0 to {frame_count - 1}, the frames of this video")
+        return choice
+    scores = _scores(Path(choice), frame_count)
+    return max(range(frame_count), key=lambda index: scores[index])
+
+
+def _scores(path: Path, frame_count: int) -> list[float]:
+    """A score file: a JSON list with one number per frame; the highest (the first of equals) is the key frame."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"key frame: got {str(path)!r}, expected 'first', a frame number or a score file") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: got {error}, expected a JSON list with one number per frame") from error
+    numbers = [
+        float(score)
+        for score in (document if isinstance(document, list) else [])
+        if isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
+    ]
+    if not isinstance(document, list) or len(numbers) != len(document) or len(numbers) != frame_count:
+        got = f"{len(numbers)} numbers" if isinstance(document, list) else type(document).__name__
+        raise InputError(f"{path}: got {got}, expected a JSON list of {frame_count} finite numbers, one per frame")
+    return numbers

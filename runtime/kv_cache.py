@@ -1,0 +1,94 @@
+"""Which rows of keys and values are cached, and what is left to prefill: decided here in pure Python, executed elsewhere."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glus_edge.runtime.conversation import Rows
+from glus_edge.runtime.signatures import MASKED
+
+_EMPTY = np.iinfo(np.int64).max  # the row of a cache slot that holds nothing for a sentence
+
+
+@dataclass(frozen=True, eq=False)
+class Prefill:
+    """One call of the language model: new rows behind those kept. Sentences are padded on the left."""
+
+    past: int  # cache slots read; the new rows are written at past .. past + new_tokens
+    rows: NDArray[np.int64]  # [sentences, new_tokens]; padded places hold token 0, seen by no one
+    lengths: NDArray[np.int64]  # [sentences] new rows that are not padding
+    positions: NDArray[np.int32]  # [sentences, new_tokens]
+    past_positions: NDArray[np.int32]  # [sentences, past]
+    attention_mask: NDArray[np.float32]  # [sentences, new_tokens, prefix + past + new_tokens], 0 or MASKED
+
+    @property
+    def new_tokens(self) -> int:
+        """Rows computed for each sentence, padding included."""
+        return int(self.rows.shape[1])
+
+
+class KeyValueCache:
+    """Book of the cache's slots: for each sentence, which row of which position stands in which slot.
+
+    A slot is one place along the token axis, shared by the batch; a sentence may leave it empty. A prompt reuses the
+    longest run of leading rows that are cached at the same positions, and overwrites whatever lies behind them.
+    """
+
+    def __init__(self, sentences: int, prefix: int, capacity: int) -> None:
+        self.prefix = prefix  # rows at positions 0 .. prefix-1, cached once and shared by all sentences
+        self.capacity = capacity
+        self._rows = np.full((sentences, capacity), _EMPTY, np.int64)
+        self._positions = np.zeros((sentences, capacity), np.int32)
+
+    def plan(self, prompts: list[Rows]) -> Prefill:
+        """What must be computed so that every sentence's prompt (prefix rows left out) ends at its last row."""
+        kept = [self._kept_slots(sentence, prompt) for sentence, prompt in enumerate(prompts)]
+        past = max((int(slots[-1]) + 1 for slots in kept if len(slots)), default=0)
+        lengths = np.array([len(prompt) - len(slots) for prompt, slots in zip(prompts, kept, strict=True)])
+        new = int(lengths.max())
+        assert past + new <= self.capacity, f"K/V cache: got {past} + {new} rows, expected at most {self.capacity}"
+        valid = np.zeros((len(prompts), past + new), bool)
+        rows = np.zeros((len(prompts), new), np.int64)
+        positions = np.zeros((len(prompts), new), np.int32)
+        for sentence, (prompt, slots) in enumerate(zip(prompts, kept, strict=True)):
+            pad = new - lengths[sentence]
+            rows[sentence, pad:] = prompt[len(slots) :]
+            positions[sentence] = self.prefix + len(slots)
+            positions[sentence, pad:] += np.arange(lengths[sentence], dtype=np.int32)
+            valid[sentence, slots] = True
+            valid[sentence, past + pad :] = True
+        past_positions = self._positions[:, :past].copy()
+        return Prefill(past, rows, lengths, positions, past_positions, self._mask(valid, past, new))
+
+    def record(self, prefill: Prefill) -> None:
+        """Notes that the rows of `prefill` have been written."""
+        new = slice(prefill.past, prefill.past + prefill.new_tokens)
+        self._rows[:, prefill.past :] = _EMPTY
+        self._positions[:, new] = prefill.positions
+        for sentence, length in enumerate(prefill.lengths):
+            start = prefill.new_tokens - int(length)
+            self._rows[sentence, prefill.past + start : new.stop] = prefill.rows[sentence, start:]
+
+    def clear(self) -> None:
+        """Forgets every row but the prefix."""
+        self._rows[:] = _EMPTY
+
+    def _kept_slots(self, sentence: int, prompt: Rows) -> NDArray[np.int64]:
+        """Slots of the leading rows of `prompt` that are cached; never all of them, for the last row must be computed."""
+        slots = np.flatnonzero(self._rows[sentence] != _EMPTY)
+        length = min(len(slots), len(prompt) - 1)
+        same = self._rows[sentence, slots[:length]] == prompt[:length]
+        in_place = self._positions[sentence, slots[:length]] == self.prefix + np.arange(length)
+        agree = same & in_place
+        return slots[: length if agree.all() else int(np.argmin(agree))]
+
+    def _mask(self, valid: NDArray[np.bool_], past: int, new: int) -> NDArray[np.float32]:
+        """Causal over the new rows; empty slots and padding are seen by no one (but a padded row by itself)."""
+        sentences = len(valid)
+        seen = np.ones((sentences, new, self.prefix + past + new), bool)
+        seen[:, :, self.prefix :] = valid[:, None, :]
+        seen[:, :, self.prefix + past :] &= np.tri(new, dtype=bool)
+        diagonal = np.arange(new)
+        seen[:, diagonal, self.prefix + past + diagonal] = True
+        return np.where(seen, np.float32(0), np.float32(MASKED))

@@ -1,0 +1,119 @@
+"""Asks the language model: prompts in, one segment embedding a sentence out. Only rows that are not cached are computed."""
+
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glus_edge.runtime.conversation import Rows
+from glus_edge.runtime.device import Array
+from glus_edge.runtime.engine import Engine
+from glus_edge.runtime.frame_tokens import FrameTokens
+from glus_edge.runtime.kv_cache import KeyValueCache, Prefill
+from glus_edge.runtime.scratch import Scratch
+from glus_edge.runtime.signatures import ModelDimensions
+
+
+class Answer(NamedTuple):
+    """What the language model says of one frame."""
+
+    segment_embedding: Array  # [sentences, segment_width] float32 on the device; meaningless where not segmented
+    segmented: NDArray[np.bool_]  # [sentences] whether the next token is [SEG]
+    new_tokens: int  # rows prefilled for each sentence, padding included
+
+
+class LanguageStep:
+    """Owns the keys and values: those of the shared prefix and those of each sentence, each written once, in place."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: ModelDimensions,
+        embedding: NDArray[Any],
+        tokens: FrameTokens,
+        segment_token_id: int,
+        prefix: Rows,
+        sentences: int,
+        capacity: int,
+    ) -> None:
+        device = engine.device
+        dtype = engine.signature.inputs[0].dtype
+        head = (model.key_value_heads, model.head_width)
+        self._engine, self._model, self._embedding, self._tokens = engine, model, embedding, tokens
+        self._segment_token_id = segment_token_id
+        self._prefix_rows = prefix
+        self._cache = KeyValueCache(sentences, len(prefix), capacity)
+        # token-major: a call's new rows lie straight behind the past ones, for any number of sentences
+        self._prefix = device.empty((model.language_layers, 2, len(prefix), *head), dtype)
+        self._past = device.empty((model.language_layers, 2, capacity, sentences, *head), dtype)
+        longest = max(len(prefix), capacity)
+        rows = max(len(prefix), capacity * sentences)
+        self._embeds = Scratch(device, rows * model.language_width, dtype)
+        self._positions = Scratch(device, rows, "int32")
+        self._past_positions = Scratch(device, rows, "int32")
+        self._mask = Scratch(device, rows * (len(prefix) + longest), "float32")
+        self._segment_embedding = device.empty((sentences, model.segment_width), "float32")
+        self._next_token = device.empty((sentences,), "int32")
+
+    def read_context(self) -> None:
+        """Fills the shared prefix: once per video, for every sentence and both directions."""
+        count = len(self._prefix_rows)
+        book = KeyValueCache(1, 0, count)
+        prefill = book.plan([self._prefix_rows])
+        empty = self._prefix[:, :, :0]
+        caches = {f"prefix_{kind}_{layer}": empty[layer, i] for layer, i, kind in self._layers()}
+        caches |= {
+            f"past_{kind}_{layer}": empty[layer, i].reshape((0, 1, *empty.shape[3:]))
+            for layer, i, kind in self._layers()
+        }
+        outputs = {
+            f"new_{kind}_{layer}": self._prefix[layer, i].reshape((count, 1, *self._prefix.shape[3:]))
+            for layer, i, kind in self._layers()
+        }
+        self._engine.run(self._inputs(prefill) | caches, outputs)
+        self._cache.clear()
+
+    def ask(self, prompts: list[Rows]) -> Answer:
+        """One prompt per sentence, each beginning with the shared prefix."""
+        prefill = self._cache.plan([prompt[len(self._prefix_rows) :] for prompt in prompts])
+        start, stop = prefill.past, prefill.past + prefill.new_tokens
+        caches, outputs = {}, {}
+        for layer, i, kind in self._layers():
+            caches[f"prefix_{kind}_{layer}"] = self._prefix[layer, i]
+            caches[f"past_{kind}_{layer}"] = self._past[layer, i, :start]
+            outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
+        outputs |= {"segment_embedding": self._segment_embedding, "next_token": self._next_token}
+        self._engine.run(self._inputs(prefill) | caches, outputs)
+        self._cache.record(prefill)
+        next_token = self._engine.device.read(self._next_token)
+        return Answer(self._segment_embedding, next_token == self._segment_token_id, prefill.new_tokens)
+
+    def _inputs(self, prefill: Prefill) -> dict[str, Array]:
+        return {
+            "inputs_embeds": self._embed(prefill.rows),
+            "positions": self._positions.holding(prefill.positions),
+            "past_positions": self._past_positions.holding(prefill.past_positions),
+            "attention_mask": self._mask.holding(prefill.attention_mask),
+        }
+
+    def _embed(self, rows: NDArray[np.int64]) -> Array:
+        """[sentences, new_tokens, language_width]: text rows gathered on the host, image rows copied on the device."""
+        device, per_image = self._engine.device, self._model.image_tokens
+        embeds = self._embeds.view(*rows.shape, self._model.language_width)
+        for sentence, sentence_rows in enumerate(rows):
+            image = np.where(sentence_rows < 0, (-sentence_rows - 1) // per_image, -1)
+            edges = [0, *(np.flatnonzero(np.diff(image)) + 1).tolist(), len(image)]
+            for start, stop in pairwise(edges):
+                target = embeds[sentence, start:stop]
+                if image[start] < 0:
+                    device.write(target, self._embedding[sentence_rows[start:stop]])
+                else:
+                    first = int(-sentence_rows[start] - 1) % per_image
+                    device.copy(target, self._tokens.tokens(int(image[start]))[first : first + stop - start])
+        return embeds
+
+    def _layers(self) -> list[tuple[int, int, str]]:
+        return [
+            (layer, i, kind) for layer in range(self._model.language_layers) for i, kind in enumerate(("key", "value"))
+        ]

@@ -1,0 +1,137 @@
+"""The library's front door: a bundle, a video and sentences in; one result per frame out."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.context import uniform_context
+from glus_edge.runtime.engine import Backend
+from glus_edge.runtime.errors import EngineError, InputError
+from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.key_frame import KeyFrame, key_frame_index
+from glus_edge.runtime.mask_tracker import SamEngines
+from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.result import FrameResult
+from glus_edge.runtime.session import Direction, Engines, Session
+from glus_edge.runtime.video import Video, open_video
+from glus_edge.runtime.window import window_policy
+
+BACKENDS = ("auto", "onnxruntime")
+
+
+@dataclass(frozen=True)
+class SegmenterOptions:
+    """How a bundle is run; the command line's defaults."""
+
+    backend: str = "auto"  # 'auto' is 'onnxruntime', the only backend so far
+    onnxruntime: OnnxRuntimeOptions = field(default_factory=OnnxRuntimeOptions)
+
+
+class Segmenter:
+    """A bundle with its engines open. Use it as a context manager, for as many videos as you like."""
+
+    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+        self.bundle = bundle
+        self.backend = backend
+        self._engines = Engines(
+            clip_encoder=backend.open("clip_encoder"),
+            language_model=backend.open("language_model"),
+            sam=SamEngines(*(backend.open(graph) for graph in SamEngines._fields)),
+        )
+
+    @classmethod
+    def open(cls, bundle: str | Path, options: SegmenterOptions | None = None) -> "Segmenter":
+        """Opens and verifies a bundle and loads its graphs.
+
+        Errors: BundleError (missing, damaged, newer), EngineError (a backend or provider this machine does not have).
+        """
+        options = options or SegmenterOptions()
+        if options.backend not in BACKENDS:
+            raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
+        opened = Bundle.open(bundle)
+        return cls(opened, OnnxRuntimeBackend(opened, options.onnxruntime))
+
+    def segment(
+        self,
+        video: Video | str | Path,
+        sentences: Sequence[str],
+        *,
+        policy: str = "exact",
+        key_frame: KeyFrame = "first",
+    ) -> "VideoRun":
+        """Masks of every frame for every sentence, as an iterator of FrameResult in the order they are computed.
+
+        That is from the key frame to the end, then from the frame before it back to the first. Everything asked for is
+        checked before the first frame is computed. Errors: InputError (sentence, key frame, policy), VideoError.
+        """
+        if isinstance(sentences, str):
+            raise InputError(f"sentences: got the text {sentences[:60]!r}, expected a list of texts")
+        if not sentences:
+            raise InputError("sentences: got none, expected at least one")
+        window = window_policy(policy, self.bundle.manifest.window)
+        session = Session(self.bundle, self._engines, list(sentences), window)
+        if isinstance(video, (str, Path)):
+            video = open_video(video)
+        context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
+        return VideoRun(session, video, context, key_frame_index(key_frame, video.frame_count))
+
+    def close(self) -> None:
+        """Releases the engines."""
+        for engine in (self._engines.clip_encoder, self._engines.language_model, *self._engines.sam):
+            engine.close()
+
+    def __enter__(self) -> "Segmenter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class VideoRun:
+    """One pass over a video. Iterate it once; what it will do can be read beforehand."""
+
+    def __init__(self, session: Session, video: Video, context: tuple[int, ...], key_frame: int) -> None:
+        self.video = video
+        self.context_frames = context  # indices of the frames the language model sees throughout
+        self.key_frame = key_frame
+        self._session = session
+        self._results = self._run()
+
+    def __len__(self) -> int:
+        return self.video.frame_count
+
+    def __iter__(self) -> Iterator[FrameResult]:
+        return (result for _, result in self._results)
+
+    def with_frames(self) -> Iterator[tuple[Frame, FrameResult]]:
+        """The same results, each with the picture it belongs to."""
+        return self._results
+
+    def _run(self) -> Iterator[tuple[Frame, FrameResult]]:
+        key, count = self.key_frame, self.video.frame_count
+        self._session.read_context((self.video.read(index) for index in self.context_frames), frozenset({key}))
+        forward = self._session.direction()
+        frames = self._decoded(self.video.frames(key, count))
+        first = next(frames)
+        yield first, forward.step(first)
+        backward = forward.fork()
+        yield from _steps(forward, frames)
+        yield from _steps(backward, self._decoded(self.video.frames(key - 1, -1, -1)) if key else iter(()))
+
+    def _decoded(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The same frames, the time to decode each counted with the frame's other stages."""
+        while True:
+            with self._session.stopwatch.stage("decode"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+
+def _steps(direction: Direction, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
+    for frame in frames:
+        yield frame, direction.step(frame)
