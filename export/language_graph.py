@@ -1,0 +1,105 @@
+"""language_model.onnx, written node by node while its weights stream from the checkpoint.
+
+The graph prefills T new rows behind a prefix shared by all sentences and each sentence's own past (see
+`signatures._language_model`). Inside, rows are token-major [T, B, L]: the new keys and values come out in the cache's
+layout without a copy. Norms, rotary positions, softmax and the residual stream are float32 in every precision.
+int4 blocks have 128 rows, or the largest power of two dividing the matrix's input channels; the metadata entry
+`int4_block_size` says which ('128', or 'name=block' for each matrix where they differ).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.graph_writer import GraphWriter
+from glus_edge.export.language_layers import Attention, Layers, Rotation
+from glus_edge.runtime.signatures import ModelDimensions, signatures
+
+Progress = Callable[[int, int], None]  # layers written, layers in all
+
+
+def write_language_model(
+    checkpoint: Checkpoint,
+    dimensions: ModelDimensions,
+    path: Path,
+    compute: str,
+    weights: str,
+    progress: Progress | None = None,
+) -> None:
+    """Write `path` (language_model.onnx) and `path`.data. One tensor of the checkpoint is in memory at a time.
+
+    compute: 'float32' or 'float16', the dtype of activations, caches and scales; weights: 'fp32', 'fp16', 'int8' or
+    'int4' for the layers' matrices and lm_head. text_hidden_fcs keeps the compute dtype.
+    Raises CheckpointError naming a tensor that is missing, not finite, or beyond the precision asked for.
+    """
+    with GraphWriter(path, compute, weights) as graph:
+        attention = _attention(graph, checkpoint, dimensions)
+        layers = Layers(graph, checkpoint, attention)
+        hidden = layers.embeddings()
+        for layer in range(dimensions.language_layers):
+            hidden = layers.layer(hidden, layer, last=layer + 1 == dimensions.language_layers)
+            if progress is not None:
+                progress(layer + 1, dimensions.language_layers)
+        _heads(graph, checkpoint, layers.norm(hidden, "model.norm.weight", "final_norm"))
+        signature = signatures(dimensions, compute)["language_model"]
+        graph.save("language_model", signature, _metadata(graph, weights))
+
+
+def _metadata(graph: GraphWriter, weights: str) -> dict[str, str]:
+    metadata = {"weights": weights, "compute": graph.compute}
+    sizes = graph.block_sizes
+    if len(set(sizes.values())) == 1:
+        metadata["int4_block_size"] = str(next(iter(sizes.values())))
+    elif sizes:
+        metadata["int4_block_size"] = " ".join(f"{name}={size}" for name, size in sizes.items())
+    return metadata
+
+
+def _attention(graph: GraphWriter, checkpoint: Checkpoint, dimensions: ModelDimensions) -> Attention:
+    """What all layers share: the rotation of every query and key, and the mask."""
+    width = dimensions.head_width
+    # As the reference's constructor: exact float32, never the buffer a checkpoint may hold rounded.
+    frequencies = 1.0 / (checkpoint.config.rope_theta ** (torch.arange(0, width, 2).float() / width))
+    graph.constant("rotary/frequencies", frequencies.numpy())
+
+    graph.node("Shape", ["prefix_key_0"], "prefix/length", start=0, end=1)
+    graph.node("Squeeze", ["prefix/length"], "prefix/count")
+    zero, one = graph.constant("zero", np.array(0, np.int64)), graph.constant("one", np.array(1, np.int64))
+    graph.node("Range", [zero, "prefix/count", one], "prefix/range")
+    graph.node("Unsqueeze", ["prefix/range", graph.whole(1)], "prefix/positions")  # [P, 1]
+    graph.node("Transpose", ["past_positions"], "past/positions", perm=[1, 0])  # [S, B]
+    graph.node("Transpose", ["positions"], "new/positions", perm=[1, 0])  # [T, B]
+    parts = {part: _rotation(graph, f"{part}/positions", part) for part in ("prefix", "past", "new")}
+    return Attention.shared(graph, dimensions, parts)
+
+
+def _rotation(graph: GraphWriter, positions: str, name: str) -> Rotation:
+    """Cosines and sines [rows, B, 1, Dh/2] float32 of positions [rows, B]."""
+    graph.node("Cast", [positions], f"{name}/positions_fp32", to=1)
+    graph.node("Unsqueeze", [f"{name}/positions_fp32", graph.whole(2, 3)], f"{name}/positions_4d")
+    angles = graph.node("Mul", [f"{name}/positions_4d", "rotary/frequencies"], f"{name}/angles")
+    return Rotation(graph.node("Cos", [angles], f"{name}/cos"), graph.node("Sin", [angles], f"{name}/sin"))
+
+
+def _heads(graph: GraphWriter, checkpoint: Checkpoint, last: str) -> None:
+    """segment_embedding and next_token from the last row [1, B, L], final norm applied."""
+    graph.node("Squeeze", [last, graph.whole(0)], "last_row")  # [B, L]
+    graph.linear("last_row", "lm_head.weight", checkpoint.tensor("lm_head.weight"), "lm_head")
+    graph.node("Cast", ["lm_head"], "logits", to=1)
+    graph.node("ArgMax", ["logits"], "next_token_int64", axis=-1, keepdims=0)
+    graph.node("Cast", ["next_token_int64"], "next_token", to=6)
+
+    value = "last_row"
+    for step in (0, 2):
+        name = f"model.text_hidden_fcs.0.{step}"
+        label = f"text_hidden_fcs/{step}"
+        weight = checkpoint.tensor(f"{name}.weight")
+        product = graph.linear(value, f"{name}.weight", weight, f"{label}/product", plain=True)
+        bias = graph.vector(f"{name}.bias", checkpoint.tensor(f"{name}.bias"), graph.compute)
+        value = graph.node("Add", [product, bias], label)
+        if step == 0:
+            value = graph.node("Relu", [value], "text_hidden_fcs/relu")
+    graph.node("Cast", [value], "segment_embedding", to=1)

@@ -1,0 +1,211 @@
+"""tokenizer.json: the checkpoint's slow sentencepiece tokenizer, rewritten for the `tokenizers` library, id for id.
+
+What is reproduced is LlamaTokenizer of transformers 4.31 with `legacy=True`, which GLUS was trained with:
+the text is split at the added and special tokens; whitespace next to [SEG], <im_start> and <im_end> is stripped,
+next to <s> and </s> it is kept; every remaining part is encoded on its own, each behind a dummy prefix space.
+<s> is not added: the runtime puts it before the first piece of a prompt only.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+
+from glus_edge.export.sentence_pieces import SPACE, SentencePieces
+from glus_edge.runtime.conversation import Conversation
+from glus_edge.runtime.errors import CheckpointError
+from glus_edge.runtime.manifest import PromptSettings
+
+# Sentences whose prompts are tokenised both ways at every export; the last ones leave the alphabet of most vocabularies.
+CHECKED_SENTENCES = (
+    "the red ball moving to the right",
+    "a person, 2nd from the left; who doesn't turn (or stops)",
+    "THE  two-wheeled cart   with 13 boxes/crates…",
+    "le garçon à vélo qui dépasse l'autobus nº 7",
+    "左から二番目の赤い車",
+    "\tобезьяна\u00a0🐒\u200b\n\x07",
+)
+
+
+class Special(NamedTuple):
+    """A token that is cut out of the text before anything else happens."""
+
+    content: str
+    id: int
+    strips: bool  # swallows the whitespace on both its sides
+
+
+def write_tokenizer(checkpoint_dir: Path, path: Path) -> PromptSettings:
+    """Write `path` from the checkpoint's tokenizer files; return the prompt settings with this checkpoint's ids.
+
+    Reads tokenizer.model, added_tokens.json, special_tokens_map.json and tokenizer_config.json. The result is compared
+    with sentencepiece on prompts of several sentences. Raises CheckpointError for a file that is missing or unreadable,
+    a tokenizer of another kind (unigram, normalising, no [SEG]) or an id that differs.
+    """
+    pieces = SentencePieces.read(checkpoint_dir / "tokenizer.model")
+    specials = _specials(checkpoint_dir, pieces)
+    tokenizer = _tokenizer(pieces, specials)
+    ids = {special.content: special.id for special in specials}
+    defaults = PromptSettings(segment_token_id=0, begin_token_id=0)
+    for needed in ("[SEG]", "<im_start>", "<im_end>"):
+        if needed not in ids:
+            raise CheckpointError(
+                f"{checkpoint_dir / 'added_tokens.json'}: no {needed} in {sorted(ids)}, expected the tokens GLUS adds; "
+                "use the tokenizer files saved with the GLUS checkpoint"
+            )
+    prompt = PromptSettings(
+        segment_token_id=ids["[SEG]"],
+        begin_token_id=ids["<s>"],
+        reserved=tuple(dict.fromkeys((*defaults.reserved, *ids))),
+    )
+    _check(tokenizer, pieces, specials, prompt)
+    tokenizer.save(str(path))
+    return prompt
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: {error}, expected a JSON file of the tokenizer; copy it from the checkpoint"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: {type(content).__name__}, expected a JSON object; copy it from the checkpoint")
+    return content
+
+
+def _specials(checkpoint_dir: Path, pieces: SentencePieces) -> list[Special]:
+    """Special and added tokens in order of their ids.
+
+    A token strips unless an AddedToken record with lstrip = rstrip = false says otherwise; special_tokens_map.json
+    outranks tokenizer_config.json, whose bare strings the LLaMA tokenizer turns into such records.
+    """
+    config = _read_json(checkpoint_dir / "tokenizer_config.json")
+    added = _read_json(checkpoint_dir / "added_tokens.json")
+    map_path = checkpoint_dir / "special_tokens_map.json"
+    overrides = _read_json(map_path) if map_path.exists() else {}
+    for key, expected in (("legacy", True), ("add_bos_token", True), ("add_eos_token", False), ("sp_model_kwargs", {})):
+        if config.get(key) not in (None, expected):
+            raise CheckpointError(
+                f"{checkpoint_dir / 'tokenizer_config.json'}: {key} = {config[key]!r}, expected {expected!r}; "
+                "use the tokenizer files saved with the GLUS checkpoint"
+            )
+    kept: set[str] = set()  # contents whose record says that whitespace around them stays
+    ids = {"<s>": pieces.begin_id, "</s>": pieces.end_id, "<unk>": pieces.unknown_id}
+    ids.update({content: int(number) for content, number in added.items()})
+    for name, fallback in (("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", None)):
+        value = overrides.get(name, config.get(name, fallback))
+        content = value.get("content") if isinstance(value, dict) else value
+        if content is None:
+            continue
+        if content not in ids:
+            raise CheckpointError(
+                f"{map_path}: {name} = {content!r}, expected one of {sorted(ids)}; "
+                "use the tokenizer files saved with the GLUS checkpoint"
+            )
+        if isinstance(value, dict):
+            if bool(value.get("lstrip")) != bool(value.get("rstrip")):
+                raise CheckpointError(
+                    f"{map_path}: {name} strips whitespace on one side only, expected both or none; "
+                    "use the tokenizer files saved with the GLUS checkpoint"
+                )
+            if not value.get("lstrip"):
+                kept.add(content)
+        elif name not in overrides:
+            kept.add(content)
+    specials = sorted((Special(content, number, content not in kept) for content, number in ids.items()), key=_by_id)
+    numbers = [special.id for special in specials if special.id >= pieces.size]
+    if numbers != list(range(pieces.size, pieces.size + len(numbers))) or len({s.id for s in specials}) < len(specials):
+        raise CheckpointError(
+            f"{checkpoint_dir / 'added_tokens.json'}: ids {numbers}, expected consecutive ids from {pieces.size}; "
+            "use the added_tokens.json that belongs to tokenizer.model"
+        )
+    return specials
+
+
+def _by_id(special: Special) -> int:
+    return special.id
+
+
+def _tokenizer(pieces: SentencePieces, specials: list[Special]) -> Tokenizer:
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab=pieces.vocabulary(),
+            merges=pieces.merges(),
+            unk_token=pieces.piece(pieces.unknown_id),
+            fuse_unk=True,  # as sentencepiece: a run of unknown characters is one <unk>
+            byte_fallback=pieces.byte_fallback,
+        )
+    )
+    # `normalized=False` cuts specials out of the raw text, so that every part between them gets its own prefix.
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    for special in specials:
+        record = AddedToken(
+            special.content, normalized=False, lstrip=special.strips, rstrip=special.strips, special=True
+        )
+        tokenizer.add_special_tokens([record])
+    return tokenizer
+
+
+def _check(tokenizer: Tokenizer, pieces: SentencePieces, specials: list[Special], prompt: PromptSettings) -> None:
+    for special in specials:
+        if tokenizer.token_to_id(special.content) != special.id:
+            raise CheckpointError(
+                f"tokenizer: {special.content} gets id {tokenizer.token_to_id(special.content)}, expected {special.id}; "
+                "use the added_tokens.json that belongs to tokenizer.model"
+            )
+    reference: Any = _SlowTokenizer(pieces, specials)
+    for sentence in CHECKED_SENTENCES:
+        written = Conversation(sentence, prompt, tokenizer, context_frames=4)
+        slow = Conversation(sentence, prompt, reference, context_frames=4)
+        for turns in range(4):
+            for got, expected in zip(written.text(turns).pieces, slow.text(turns).pieces, strict=True):
+                if got.tolist() != expected.tolist():
+                    raise CheckpointError(
+                        f"tokenizer: a prompt of {sentence!r} becomes {got.tolist()}, expected {expected.tolist()} as "
+                        "sentencepiece says; this vocabulary cannot be written as tokenizer.json"
+                    )
+
+
+class _Encoded(NamedTuple):
+    ids: list[int]
+
+
+class _SlowTokenizer:
+    """sentencepiece behind the one verb that a conversation needs of a tokenizer."""
+
+    def __init__(self, pieces: SentencePieces, specials: list[Special]) -> None:
+        self._pieces, self._specials = pieces, specials
+
+    def encode(self, text: str, add_special_tokens: bool) -> _Encoded:
+        assert not add_special_tokens
+        return _Encoded(encode_as_reference(text, self._pieces, self._specials))
+
+
+def encode_as_reference(text: str, pieces: SentencePieces, specials: list[Special]) -> list[int]:
+    """The ids of the slow tokenizer, without <s>: split at the specials, strip, encode every part by sentencepiece."""
+    parts: list[str | Special] = [text]
+    for special in sorted(specials, key=lambda each: -len(each.content)):
+        parts = [cut for part in parts for cut in ([part] if isinstance(part, Special) else _cut(part, special))]
+    ids: list[int] = []
+    for index, part in enumerate(parts):
+        if isinstance(part, Special):
+            ids.append(part.id)
+            continue
+        before = parts[index - 1] if index else None
+        after = parts[index + 1] if index + 1 < len(parts) else None
+        left = part.lstrip() if isinstance(before, Special) and before.strips else part
+        ids += pieces.encode(left.rstrip() if isinstance(after, Special) and after.strips else left)
+    return ids
+
+
+def _cut(text: str, special: Special) -> list[str | Special]:
+    cuts: list[str | Special] = []
+    for part in text.split(special.content):
+        cuts += [part, special]
+    return cuts[:-1]
