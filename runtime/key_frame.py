@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 from glus_edge.runtime.errors import InputError
@@ -13,7 +14,7 @@ def key_frame_index(choice: KeyFrame, frame_count: int) -> int:
     """The index a choice names. InputError: a frame the video does not have, or a score file that does not fit it."""
     if choice == "first":
         return 0
-    if isinstance(choice, str) and choice.lstrip("-").isdigit():
+    if isinstance(choice, str) and re.fullmatch(r"-?[0-9]{1,18}", choice):
         choice = int(choice)
     if isinstance(choice, int):
         if not 0 <= choice < frame_count:
