@@ -36,7 +36,9 @@ def test_every_query_sees_exactly_the_rows_before_it_in_its_prompt(batch):
                 mask = prefill.attention_mask[b, i]
                 assert (mask[:PREFIX] == 0).all()
                 seen = [
-                    model.slots[b][slot] for slot in range(prefill.past + prefill.new_tokens) if mask[PREFIX + slot] == 0
+                    model.slots[b][slot]
+                    for slot in range(prefill.past + prefill.new_tokens)
+                    if mask[PREFIX + slot] == 0
                 ]
                 position = int(prefill.positions[b, i])
                 expected = [(row, PREFIX + p) for p, row in enumerate(prompt) if PREFIX + p <= position]
