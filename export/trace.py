@@ -1,0 +1,129 @@
+"""A torch module traced into a portable ONNX graph whose tensors are exactly those of its signature."""
+
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from glus_edge.runtime.signatures import GraphSignature
+
+# GELU as Erf and LayerNormalization as one node: what TensorRT 10.3 to 11 and ONNX Runtime all know.
+OPSET = 18
+IR_VERSION = 10
+# More than one, lest the tracer take a varying dimension for a constant 1.
+EXAMPLE_LENGTH = 2
+TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "int32": torch.int32}
+
+
+def write_graph(name: str, module: nn.Module, signature: GraphSignature, path: Path) -> None:
+    """Traces `module` and writes `path`. The bytes depend on the module, the signature and the tools' versions only."""
+    model = traced(name, module, signature)
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def traced(name: str, module: nn.Module, signature: GraphSignature) -> onnx.ModelProto:
+    """The ONNX model of a module: inputs, outputs and dynamic axes as the signature says; weights inside."""
+    axes = {
+        axis: torch.export.Dim(axis, min=bounds.minimum, max=bounds.maximum) for axis, bounds in signature.axes.items()
+    }
+    shapes = tuple(
+        {position: axes[size] for position, size in enumerate(tensor.shape) if isinstance(size, str)}
+        for tensor in signature.inputs
+    )
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            module.eval(),
+            example_inputs(signature),
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=[tensor.name for tensor in signature.inputs],
+            output_names=[tensor.name for tensor in signature.outputs],
+            dynamic_shapes=shapes,
+            external_data=False,
+            optimize=True,
+            verbose=False,
+        )
+    assert program is not None
+    return _tidied(name, program.model_proto, signature)
+
+
+def example_inputs(signature: GraphSignature, length: int = EXAMPLE_LENGTH) -> tuple[Tensor, ...]:
+    """Zeros of the signature's shapes; every varying dimension has `length` entries."""
+    return tuple(
+        torch.zeros(
+            [length if isinstance(size, str) else size for size in tensor.shape], dtype=TORCH_TYPES[tensor.dtype]
+        )
+        for tensor in signature.inputs
+    )
+
+
+def _tidied(name: str, model: onnx.ModelProto, signature: GraphSignature) -> onnx.ModelProto:
+    """Without the tracer's notes (paths and stack traces of this machine); every node named after its place."""
+    graph = model.graph
+    graph.name = name
+    graph.doc_string = model.doc_string = ""
+    del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:], model.functions[:]
+    model.ir_version = min(model.ir_version, IR_VERSION)
+    model.producer_name = "glus-edge"
+    model.producer_version = ""
+    for number, node in enumerate(graph.node):
+        node.name = f"{name}/{number:04d}_{node.op_type}"
+        node.doc_string = ""
+        del node.metadata_props[:]
+    _merge_equal_initializers(graph)
+    for values, expected in ((graph.input, signature.inputs), (graph.output, signature.outputs)):
+        for value, wanted in zip(values, expected, strict=True):
+            del value.metadata_props[:]
+            shape = [str(size) if isinstance(size, str) else size for size in wanted.shape]
+            dtype = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(wanted.dtype))
+            value.CopyFrom(onnx.helper.make_tensor_value_info(wanted.name, dtype, shape))
+    # The shapes just written are checked against the graph's own.
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _merge_equal_initializers(graph: onnx.GraphProto) -> None:
+    """One copy of each constant: the rotary tables of all layers are the same."""
+    kept: dict[bytes, str] = {}
+    renamed: dict[str, str] = {}
+    tensors = []
+    for tensor in graph.initializer:
+        name = tensor.name
+        tensor.doc_string = tensor.name = ""
+        del tensor.metadata_props[:]
+        key = sha256(tensor.SerializeToString(deterministic=True)).digest()
+        renamed[name] = kept.setdefault(key, name)
+        tensor.name = name
+        if renamed[name] == name:
+            tensors.append(tensor)
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = renamed.get(name, name)
+    unique = onnx.GraphProto()
+    unique.initializer.extend(tensors)
+    del graph.initializer[:]
+    graph.initializer.MergeFrom(unique.initializer)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter reports its own steps and deprecations, none of which a user can act on."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
