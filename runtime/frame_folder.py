@@ -1,0 +1,109 @@
+"""A folder of JPEG or PNG frames as a video."""
+
+import re
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime.frame import Frame
+
+SUFFIXES = (".jpg", ".jpeg", ".png")
+DEFAULT_FRAME_RATE = Fraction(10)  # frames per second; a folder does not say
+
+_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
+
+
+class FrameFolder:
+    """The frames of a folder in natural order (2.png before 10.png). Subfolders and other files are left alone."""
+
+    def __init__(self, path: Path, frame_rate: Fraction = DEFAULT_FRAME_RATE) -> None:
+        """Errors: VideoError if the folder has no frame, a file that is no image, or two frames of one name."""
+        self.path = path
+        self.frame_rate = frame_rate
+        self.truncated: str | None = None
+        self._files = _frame_files(path)
+        self.stems: Sequence[str] = tuple(file.stem for file in self._files)
+        self.frame_count = len(self._files)
+        self.size = self.read(0).size
+
+    def read(self, index: int) -> Frame:
+        """One frame, as cv2.imread reads it (8 bits, upright by its EXIF orientation, no alpha), in RGB order."""
+        if not 0 <= index < self.frame_count:
+            raise IndexError(f"frame {index} of {self.frame_count}")
+        return Frame(index, float(index / self.frame_rate), read_image(self._files[index]))
+
+    def frames(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[Frame]:
+        """Frames range(start, stop, step), forwards or backwards; `stop` None: to the end."""
+        for index in range(start, self.frame_count if stop is None else stop, step):
+            yield self.read(index)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def natural_key(name: str) -> tuple[tuple[str, int, str], ...]:
+    """Sorts names as people do: digits by value, letters regardless of case; equal names keep a fixed order."""
+    parts = re.split(r"([0-9]+)", name)
+    folded = [(part.casefold(), 0, part) for part in parts]
+    folded[1::2] = [("", int(part), part) for part in parts[1::2]]
+    return tuple(folded)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """An image file as uint8 [H, W, 3], RGB. VideoError if it is missing, damaged or cut off."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read ({error.strerror}), expected a JPEG or PNG image") from error
+    # Decoders fill the missing part of a cut-off image with grey and only print a warning: look before decoding.
+    whole = _is_whole_jpeg(data) if data.startswith(_JPEG) else b"IEND" in data[-4096:]
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+    if image is None:
+        raise VideoError(f"{path}: a damaged or cut-off image, expected a whole JPEG or PNG; replace or remove it")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _frame_files(folder: Path) -> list[Path]:
+    try:
+        present = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except OSError as error:
+        raise VideoError(f"{folder}: cannot be listed ({error.strerror}), expected a folder of frames") from error
+    if not present:
+        raise VideoError(f"{folder}: an empty folder, expected JPEG or PNG frames")
+    files = [path for path in present if path.suffix.lower() in SUFFIXES and path.is_file()]
+    if not files:
+        raise VideoError(f"{folder}: {len(present)} entries and none is a frame, expected files {', '.join(SUFFIXES)}")
+    files.sort(key=lambda path: natural_key(path.name))
+    owner: dict[str, Path] = {}
+    for path in files:
+        with path.open("rb") as file:
+            if not file.read(8).startswith((_JPEG, _PNG)):
+                raise VideoError(f"{path}: not a JPEG or PNG image whatever its name says; replace or remove it")
+        if path.stem in owner:
+            raise VideoError(
+                f"{folder}: {owner[path.stem].name} and {path.name} would share one mask file; rename one of them"
+            )
+        owner[path.stem] = path
+    return files
+
+
+def _is_whole_jpeg(data: bytes) -> bool:
+    """Whether the end-of-image marker follows the picture's own scan (an embedded thumbnail has one, too)."""
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xDA:
+            return data.find(b"\xff\xd9", position) >= 0
+        # Fill bytes and markers without a payload are one and two bytes long, all others carry their length.
+        if marker == 0xFF:
+            position += 1
+        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
+            position += 2
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return False

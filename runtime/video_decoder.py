@@ -1,0 +1,137 @@
+"""Decodes the video stream of a file, packet by packet, and notices where it is damaged."""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+from av.buffer import Buffer
+from av.packet import Packet
+from av.stream import Disposition, Stream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from glus_edge.runtime.errors import VideoError
+
+_TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
+
+
+class VideoDecoder:
+    """Frames of a file's first video stream in the order they are shown, from the start or from a time."""
+
+    def __init__(self, path: Path) -> None:
+        """Errors: VideoError if the file cannot be opened, is no video, or has no video stream."""
+        self.path = path
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            # Absolute: FFmpeg takes the part before a colon in a relative name for a protocol.
+            self._container = av.open(str(self.path.resolve()))
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{self.path}: not a video that can be read ({error.strerror}), expected a whole video file or a "
+                "folder of frames; a file cut off while it was recorded may lack its index"
+            ) from error
+        streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
+        if not streams or self._container.format.name in _TEXT_FORMATS:
+            kind = self._container.format.long_name or self._container.format.name
+            self._container.close()
+            raise VideoError(f"{self.path}: no video stream in this file ({kind}), expected a video file")
+        self.stream: VideoStream = streams[0]
+        self.stream.thread_type = "AUTO"
+        self.damage: str | None = None  # why decoding ended before the file says it should; known once it has ended
+        self.end = Fraction(0)  # seconds up to which packets were read
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """The frames from where the file stands to its end or to the first damage, whichever comes first."""
+        started = False  # a stream joined in the middle begins with packets nothing can be made of
+        for packet in self._packets():
+            try:
+                decoded = packet.decode()
+            except (av.error.FFmpegError, OSError) as error:
+                if not started:
+                    continue
+                self.damage = f"a part that cannot be decoded ({error.strerror})"
+                break
+            started = started or packet.is_keyframe
+            yield from decoded
+        try:
+            yield from self.stream.codec_context.decode(None)
+        except (av.error.FFmpegError, OSError) as error:
+            self.damage = self.damage or f"a last part that cannot be decoded ({error.strerror})"
+
+    def seek(self, timestamp: int) -> None:
+        """Goes to a key frame at or before a time (in the stream's time base); where exactly, is the file's choice.
+
+        Errors: VideoError if the file cannot be searched.
+        """
+        try:
+            self._container.seek(timestamp, stream=self.stream, backward=True)
+        except (av.error.FFmpegError, OSError) as error:
+            raise VideoError(
+                f"{self.path}: got {error.strerror} when searching it, expected a seekable file"
+            ) from error
+
+    def rewind(self) -> None:
+        """Goes back to the first frame, by opening the file anew."""
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Lets go of the file."""
+        self._container.close()
+
+    def _packets(self) -> "Iterator[Packet[VideoStream]]":
+        """The video packets. A broken one is passed on only if another follows: otherwise the file was cut off there."""
+        broken: Packet[VideoStream] | None = None
+        try:
+            for any_packet in self._container.demux(*self._demuxed()):
+                packet = cast("Packet[VideoStream]", any_packet)
+                if packet.pts is not None:
+                    self.end = max(self.end, (packet.pts + (packet.duration or 0)) * packet.time_base)
+                # An empty packet is how the end is announced; a decoder must not see it before it is drained.
+                if packet.stream_index != self.stream.index or not packet.size:
+                    continue
+                if broken is not None:
+                    yield broken
+                broken = packet if packet.is_corrupt else None
+                if broken is None:
+                    yield packet
+        except (av.error.FFmpegError, OSError) as error:
+            self.damage = f"a part that cannot be read ({error.strerror})"
+        if broken is not None:
+            self.damage = "the end of the file in the middle of a frame"
+
+    def _demuxed(self) -> list[Stream]:
+        """The streams to read. Where the video's own length is not stated, sound may be what reaches the file's end."""
+        sound = [] if self.stream.duration is not None else list(self._container.streams.audio)
+        return [self.stream, *sound]
+
+    def stated_length(self) -> Fraction | None:
+        """Seconds the file says it lasts, None if it does not say."""
+        if self.stream.duration is not None and self.stream.time_base is not None:
+            return self.stream.duration * self.stream.time_base
+        return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+
+
+def upright_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
+    """The picture as a player shows it: uint8 [H, W, 3], turned and mirrored as the file's display matrix says."""
+    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    matrix = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
+    if matrix is None:
+        return rgb
+    # x' = a x + c y, y' = b x + d y (libavutil/display.h). Players turn by quarters only, and so do we.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]
+    if abs(int(a)) < abs(int(b)):
+        rgb = rgb.transpose(1, 0, 2)
+        a, d = c, b
+    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
+
+
+def _is_cover(stream: VideoStream) -> bool:
+    """Whether a stream is the still picture that comes with a song."""
+    return bool(stream.disposition & Disposition.attached_pic)
