@@ -6,13 +6,13 @@ next to <s> and </s> it is kept; every remaining part is encoded on its own, eac
 <s> is not added: the runtime puts it before the first piece of a prompt only.
 """
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from glus_edge.export.sentence_pieces import SPACE, SentencePieces
+from glus_edge.export.special_tokens import SpecialToken, special_tokens
 from glus_edge.runtime.conversation import Conversation
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.manifest import PromptSettings
@@ -28,14 +28,6 @@ CHECKED_SENTENCES = (
 )
 
 
-class Special(NamedTuple):
-    """A token that is cut out of the text before anything else happens."""
-
-    content: str
-    id: int
-    strips: bool  # swallows the whitespace on both its sides
-
-
 def write_tokenizer(checkpoint_dir: Path, path: Path) -> PromptSettings:
     """Write `path` from the checkpoint's tokenizer files; return the prompt settings with this checkpoint's ids.
 
@@ -44,16 +36,10 @@ def write_tokenizer(checkpoint_dir: Path, path: Path) -> PromptSettings:
     a tokenizer of another kind (unigram, normalising, no [SEG]) or an id that differs.
     """
     pieces = SentencePieces.read(checkpoint_dir / "tokenizer.model")
-    specials = _specials(checkpoint_dir, pieces)
+    specials = special_tokens(checkpoint_dir, pieces)
     tokenizer = _tokenizer(pieces, specials)
     ids = {special.content: special.id for special in specials}
     defaults = PromptSettings(segment_token_id=0, begin_token_id=0)
-    for needed in ("[SEG]", "<im_start>", "<im_end>"):
-        if needed not in ids:
-            raise CheckpointError(
-                f"{checkpoint_dir / 'added_tokens.json'}: no {needed} in {sorted(ids)}, expected the tokens GLUS adds; "
-                "use the tokenizer files saved with the GLUS checkpoint"
-            )
     prompt = PromptSettings(
         segment_token_id=ids["[SEG]"],
         begin_token_id=ids["<s>"],
@@ -64,72 +50,7 @@ def write_tokenizer(checkpoint_dir: Path, path: Path) -> PromptSettings:
     return prompt
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{path}: {error}, expected a JSON file of the tokenizer; copy it from the checkpoint"
-        ) from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: {type(content).__name__}, expected a JSON object; copy it from the checkpoint")
-    return content
-
-
-def _specials(checkpoint_dir: Path, pieces: SentencePieces) -> list[Special]:
-    """Special and added tokens in order of their ids.
-
-    A token strips unless an AddedToken record with lstrip = rstrip = false says otherwise; special_tokens_map.json
-    outranks tokenizer_config.json, whose bare strings the LLaMA tokenizer turns into such records.
-    """
-    config = _read_json(checkpoint_dir / "tokenizer_config.json")
-    added = _read_json(checkpoint_dir / "added_tokens.json")
-    map_path = checkpoint_dir / "special_tokens_map.json"
-    overrides = _read_json(map_path) if map_path.exists() else {}
-    for key, expected in (("legacy", True), ("add_bos_token", True), ("add_eos_token", False), ("sp_model_kwargs", {})):
-        if config.get(key) not in (None, expected):
-            raise CheckpointError(
-                f"{checkpoint_dir / 'tokenizer_config.json'}: {key} = {config[key]!r}, expected {expected!r}; "
-                "use the tokenizer files saved with the GLUS checkpoint"
-            )
-    kept: set[str] = set()  # contents whose record says that whitespace around them stays
-    ids = {"<s>": pieces.begin_id, "</s>": pieces.end_id, "<unk>": pieces.unknown_id}
-    ids.update({content: int(number) for content, number in added.items()})
-    for name, fallback in (("bos_token", "<s>"), ("eos_token", "</s>"), ("unk_token", "<unk>"), ("pad_token", None)):
-        value = overrides.get(name, config.get(name, fallback))
-        content = value.get("content") if isinstance(value, dict) else value
-        if content is None:
-            continue
-        if content not in ids:
-            raise CheckpointError(
-                f"{map_path}: {name} = {content!r}, expected one of {sorted(ids)}; "
-                "use the tokenizer files saved with the GLUS checkpoint"
-            )
-        if isinstance(value, dict):
-            if bool(value.get("lstrip")) != bool(value.get("rstrip")):
-                raise CheckpointError(
-                    f"{map_path}: {name} strips whitespace on one side only, expected both or none; "
-                    "use the tokenizer files saved with the GLUS checkpoint"
-                )
-            if not value.get("lstrip"):
-                kept.add(content)
-        elif name not in overrides:
-            kept.add(content)
-    specials = sorted((Special(content, number, content not in kept) for content, number in ids.items()), key=_by_id)
-    numbers = [special.id for special in specials if special.id >= pieces.size]
-    if numbers != list(range(pieces.size, pieces.size + len(numbers))) or len({s.id for s in specials}) < len(specials):
-        raise CheckpointError(
-            f"{checkpoint_dir / 'added_tokens.json'}: ids {numbers}, expected consecutive ids from {pieces.size}; "
-            "use the added_tokens.json that belongs to tokenizer.model"
-        )
-    return specials
-
-
-def _by_id(special: Special) -> int:
-    return special.id
-
-
-def _tokenizer(pieces: SentencePieces, specials: list[Special]) -> Tokenizer:
+def _tokenizer(pieces: SentencePieces, specials: list[SpecialToken]) -> Tokenizer:
     tokenizer = Tokenizer(
         models.BPE(
             vocab=pieces.vocabulary(),
@@ -152,7 +73,7 @@ def _tokenizer(pieces: SentencePieces, specials: list[Special]) -> Tokenizer:
     return tokenizer
 
 
-def _check(tokenizer: Tokenizer, pieces: SentencePieces, specials: list[Special], prompt: PromptSettings) -> None:
+def _check(tokenizer: Tokenizer, pieces: SentencePieces, specials: list[SpecialToken], prompt: PromptSettings) -> None:
     for special in specials:
         if tokenizer.token_to_id(special.content) != special.id:
             raise CheckpointError(
@@ -179,7 +100,7 @@ class _Encoded(NamedTuple):
 class _SlowTokenizer:
     """sentencepiece behind the one verb that a conversation needs of a tokenizer."""
 
-    def __init__(self, pieces: SentencePieces, specials: list[Special]) -> None:
+    def __init__(self, pieces: SentencePieces, specials: list[SpecialToken]) -> None:
         self._pieces, self._specials = pieces, specials
 
     def encode(self, text: str, add_special_tokens: bool) -> _Encoded:
@@ -187,25 +108,25 @@ class _SlowTokenizer:
         return _Encoded(encode_as_reference(text, self._pieces, self._specials))
 
 
-def encode_as_reference(text: str, pieces: SentencePieces, specials: list[Special]) -> list[int]:
+def encode_as_reference(text: str, pieces: SentencePieces, specials: list[SpecialToken]) -> list[int]:
     """The ids of the slow tokenizer, without <s>: split at the specials, strip, encode every part by sentencepiece."""
-    parts: list[str | Special] = [text]
+    parts: list[str | SpecialToken] = [text]
     for special in sorted(specials, key=lambda each: -len(each.content)):
-        parts = [cut for part in parts for cut in ([part] if isinstance(part, Special) else _cut(part, special))]
+        parts = [cut for part in parts for cut in ([part] if isinstance(part, SpecialToken) else _cut(part, special))]
     ids: list[int] = []
     for index, part in enumerate(parts):
-        if isinstance(part, Special):
+        if isinstance(part, SpecialToken):
             ids.append(part.id)
             continue
         before = parts[index - 1] if index else None
         after = parts[index + 1] if index + 1 < len(parts) else None
-        left = part.lstrip() if isinstance(before, Special) and before.strips else part
-        ids += pieces.encode(left.rstrip() if isinstance(after, Special) and after.strips else left)
+        left = part.lstrip() if isinstance(before, SpecialToken) and before.strips else part
+        ids += pieces.encode(left.rstrip() if isinstance(after, SpecialToken) and after.strips else left)
     return ids
 
 
-def _cut(text: str, special: Special) -> list[str | Special]:
-    cuts: list[str | Special] = []
+def _cut(text: str, special: SpecialToken) -> list[str | SpecialToken]:
+    cuts: list[str | SpecialToken] = []
     for part in text.split(special.content):
         cuts += [part, special]
     return cuts[:-1]
