@@ -1,0 +1,290 @@
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime.frame import FrameSize
+from glus_edge.runtime.video import open_video
+from glus_edge.runtime.video_decoder import VideoDecoder
+from glus_edge.runtime.video_file import VideoFile
+
+VideoWriter = Callable[..., Path]
+
+CONTAINERS = [
+    pytest.param("clip.mp4", "libx264", {"g": "10", "bf": "3"}, id="mp4-h264"),
+    pytest.param("clip.mp4", "libx264", {"x264-params": "open-gop=1:keyint=8:bframes=3"}, id="open-gop"),
+    pytest.param("clip.mp4", "libx264", {"x264-params": "intra-refresh=1:keyint=12"}, id="intra-refresh"),
+    pytest.param("clip.mkv", "libx264", {}, id="mkv-one-key-frame"),
+    pytest.param("clip.avi", "mpeg4", {"g": "7"}, id="avi-mpeg4"),
+    pytest.param("clip.avi", "libx264", {"bf": "2"}, id="avi-h264-without-times"),
+    pytest.param("clip.ts", "mpeg2video", {"g": "6", "bf": "2"}, id="transport-stream"),
+    pytest.param("clip.webm", "libvpx-vp9", {"g": "9"}, id="webm-vp9"),
+    pytest.param("clip.mov", "mjpeg", {}, id="mov-mjpeg"),
+    pytest.param("clip.h264", "libx264", {}, id="raw-h264"),
+]
+
+
+def sequential(path: Path) -> list[np.ndarray]:
+    """The frames as plain decoding from the start gives them."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+@pytest.mark.parametrize(("name", "codec", "options"), CONTAINERS)
+def test_every_way_to_a_frame_gives_the_same_picture(
+    write_video: VideoWriter, name: str, codec: str, options: dict[str, str]
+) -> None:
+    pixels = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = write_video(name, codec=codec, options=options, pixels=pixels)
+    wanted = sequential(path)
+    video = open_video(path)
+    assert video.frame_count == len(wanted) == 30
+    assert video.truncated is None
+    orders = {
+        "forwards": [(frame.index, frame.rgb) for frame in video.frames()],
+        "backwards": [(frame.index, frame.rgb) for frame in video.frames(29, -1, -1)],
+        "strided": [(frame.index, frame.rgb) for frame in video.frames(25, 3, -4)],
+        "jumping": [(index, video.read(index).rgb) for index in (17, 3, 29, 0, 18, 19, 5)],
+    }
+    video.close()
+    assert [index for index, _ in orders["forwards"]] == list(range(30))
+    assert [index for index, _ in orders["backwards"]] == list(range(29, -1, -1))
+    assert [index for index, _ in orders["strided"]] == list(range(25, 3, -4))
+    for order, frames in orders.items():
+        for index, rgb in frames:
+            assert np.array_equal(rgb, wanted[index]), f"{order}: frame {index}"
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(reads=st.lists(st.integers(0, 29), min_size=1, max_size=12))
+def test_any_order_of_reads_gives_the_frames_asked_for(write_video: VideoWriter, reads: list[int]) -> None:
+    path = write_video(options={"g": "8", "bf": "2"})
+    wanted = sequential(path)
+    video = open_video(path)
+    for index in reads:
+        assert np.array_equal(video.read(index).rgb, wanted[index])
+    video.close()
+
+
+def test_going_backwards_holds_no_more_frames_than_its_bound(write_video: VideoWriter) -> None:
+    path = write_video(options={"g": "1000"})
+    frame_bytes = 3 * 48 * 64
+    video = VideoFile(path, backward_bytes=4 * frame_bytes)
+    runs = []
+    remaining = range(29, -1, -1)
+    while remaining:
+        runs.append(len(video._run(remaining)))
+        remaining = remaining[runs[-1] :]
+    assert max(runs) == 4
+    assert [frame.index for frame in video.frames(29, -1, -1)] == list(range(29, -1, -1))
+    video.close()
+
+
+def test_an_iteration_and_reads_in_between_do_not_disturb_each_other(write_video: VideoWriter) -> None:
+    path = write_video()
+    wanted = sequential(path)
+    video = open_video(path)
+    for frame in video.frames():
+        assert np.array_equal(frame.rgb, wanted[frame.index])
+        assert np.array_equal(video.read(29 - frame.index).rgb, wanted[29 - frame.index])
+    video.close()
+
+
+def test_a_variable_frame_rate_shows_in_the_times(write_video: VideoWriter) -> None:
+    times = [0, 40, 100, 500, 510, 900, 1700, 1733]
+    video = open_video(write_video("clip.mkv", frames=8, times=times, options={"bf": "2"}))
+    assert [frame.time for frame in video.frames()] == pytest.approx([time / 1000 for time in times])
+    assert float(video.frame_rate) == pytest.approx(7 / 1.733, rel=1e-3)
+    assert video.stems == ("00000", "00001", "00002", "00003", "00004", "00005", "00006", "00007")
+    assert video.truncated is None
+
+
+def test_a_constant_frame_rate_is_the_stated_one(write_video: VideoWriter) -> None:
+    assert open_video(write_video("clip.mkv", rate=30)).frame_rate == Fraction(30)
+
+
+@pytest.mark.parametrize(("rotation", "turns"), [(0, 0), (90, 1), (180, 2), (270, 3)])
+def test_a_rotated_video_is_read_upright(write_video: VideoWriter, rotation: int, turns: int) -> None:
+    path = write_video(rotation=rotation, options={"g": "10"})
+    upright = [np.rot90(rgb, turns) for rgb in sequential(path)]
+    video = open_video(path)
+    assert video.size == FrameSize(*upright[0].shape[:2])
+    for index in (0, 29, 12):
+        frame = video.read(index)
+        assert frame.size == video.size
+        assert np.array_equal(frame.rgb, upright[index])
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pixels", "size"),
+    [
+        ("odd.mp4", "libx264", "yuv444p", (33, 47)),
+        ("tiny.mkv", "ffv1", "yuv444p", (1, 1)),
+        ("ten_bit.mkv", "ffv1", "yuv420p10le", (31, 50)),
+        ("gray.mkv", "ffv1", "gray", (20, 30)),
+        ("alpha.mov", "qtrle", "argb", (20, 30)),
+        ("palette.gif", "gif", "rgb8", (20, 30)),
+    ],
+)
+def test_sizes_and_pixel_formats_become_rgb_bytes(
+    write_video: VideoWriter, name: str, codec: str, pixels: str, size: tuple[int, int]
+) -> None:
+    video = open_video(write_video(name, codec=codec, pixels=pixels, size=size, frames=5))
+    frames = list(video.frames())
+    assert [frame.rgb.shape for frame in frames] == [(*size, 3)] * 5
+    assert all(frame.rgb.dtype == np.uint8 for frame in frames)
+    brightness = [int(frame.rgb.mean()) for frame in frames]
+    assert brightness == sorted(brightness)
+    assert brightness[0] < brightness[-1]
+
+
+def coded_frames(path: Path) -> list[tuple[int, int]]:
+    """Position and size in bytes of every coded frame, in the order they are stored."""
+    with av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+def cut_within(path: Path, number: int) -> Path:
+    """A copy that ends in the middle of a coded frame."""
+    position, size = coded_frames(path)[number]
+    short = path.with_name(f"cut_{path.name}")
+    short.write_bytes(path.read_bytes()[: position + size // 2])
+    return short
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("clip.mp4", "libx264", {"movflags": "+faststart"}),
+        ("clip.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+        ("clip.mkv", "libx264", {}),
+        ("clip.avi", "mpeg4", {}),
+        ("clip.webm", "libvpx-vp9", {}),
+    ],
+)
+def test_a_video_cut_off_keeps_what_was_decoded_and_says_so(
+    write_video: VideoWriter, name: str, codec: str, options: dict[str, str]
+) -> None:
+    path = write_video(name, codec=codec, container_options=options, options={"g": "12"}, frames=60)
+    whole = sequential(path)
+    video = open_video(cut_within(path, 36))
+    assert 30 <= video.frame_count <= 40
+    assert video.truncated is not None
+    assert f"after {video.frame_count} frames" in video.truncated
+    for frame in video.frames(video.frame_count - 1, -1, -1):
+        assert np.array_equal(frame.rgb, whole[frame.index])
+
+
+def test_damage_in_the_middle_ends_the_video_there(write_video: VideoWriter) -> None:
+    path = write_video(frames=60, options={"g": "1000", "x264-params": "rc-lookahead=0"})
+    whole = sequential(path)
+    data = bytearray(path.read_bytes())
+    position, size = coded_frames(path)[40]
+    data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+    video = open_video(path)
+    assert 30 <= video.frame_count <= 44  # frames are stored out of order
+    assert video.truncated is not None
+    assert "cannot be decoded" in video.truncated
+    for frame in video.frames(0, 36):
+        assert np.array_equal(frame.rgb, whole[frame.index])
+
+
+def test_a_seek_that_lands_too_late_is_noticed(write_video: VideoWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(options={"g": "6"})
+    wanted = sequential(path)
+    video = open_video(path)
+    seek = VideoDecoder.seek
+    monkeypatch.setattr(VideoDecoder, "seek", lambda self, timestamp: seek(self, timestamp + 10**6))
+    for index in (28, 7, 20, 1):
+        assert np.array_equal(video.read(index).rgb, wanted[index])
+
+
+def test_the_progress_of_indexing_is_told(write_video: VideoWriter) -> None:
+    told: list[tuple[int | None, str]] = []
+
+    def note(items, total, label):
+        told.append((total, label))
+        yield from items
+
+    open_video(write_video(), note)
+    assert told == [(30, "reading the video")]
+
+
+def test_a_frame_outside_the_video_is_an_index_error(write_video: VideoWriter) -> None:
+    video = open_video(write_video())
+    for index in (-1, 30):
+        with pytest.raises(IndexError, match="of 30"):
+            video.read(index)
+
+
+def one_line(error: pytest.ExceptionInfo[VideoError], path: Path) -> str:
+    text = str(error.value)
+    assert str(path) in text
+    assert "\n" not in text
+    return text
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(VideoError) as error:
+        open_video(tmp_path / "none.mp4")
+    assert "no such file" in one_line(error, tmp_path / "none.mp4")
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "table.csv", "film.mp4", "film.mkv"])
+@pytest.mark.parametrize("content", [b"", b"hello world\n" * 50, bytes(range(256)) * 20])
+def test_a_file_that_is_no_video_is_said(tmp_path: Path, name: str, content: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(VideoError) as error:
+        open_video(path)
+    assert "expected a" in one_line(error, path)
+
+
+def test_sound_without_pictures_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+    with pytest.raises(VideoError) as error:
+        open_video(path)
+    assert "no video stream" in one_line(error, path)
+
+
+def test_a_video_without_a_single_frame_is_said(write_video: VideoWriter) -> None:
+    path = write_video("clip.mkv", frames=1)
+    data = path.read_bytes()
+    with av.open(str(path)) as container:
+        packet = next(packet for packet in container.demux(video=0) if packet.size)
+        start = data.index(bytes(packet))
+    path.write_bytes(data[:start] + bytes(packet.size) + data[start + packet.size :])
+    with pytest.raises(VideoError) as error:
+        open_video(path)
+    assert "not one frame" in one_line(error, path)
+
+
+def test_sound_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mkv"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=20)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = container.add_stream("pcm_s16le", rate=8000, layout="mono")
+        for _ in range(10):
+            container.mux(video.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(video.encode())
+        for number in range(60):
+            samples = av.AudioFrame.from_ndarray(np.zeros((1, 400), np.int16), layout="mono")
+            samples.sample_rate, samples.pts, samples.time_base = 8000, number * 400, Fraction(1, 8000)
+            container.mux(sound.encode(samples))
+        container.mux(sound.encode())
+    opened = open_video(path)
+    assert opened.frame_count == 10
+    assert opened.truncated is None
