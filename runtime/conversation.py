@@ -27,6 +27,10 @@ class PromptText:
         """Images the prompt shows: context frames, then query frames, oldest first."""
         return len(self.pieces) - 1
 
+    def row_count(self, tokens_per_image: int) -> int:
+        """Rows of the language model's input, images expanded."""
+        return sum(map(len, self.pieces)) + self.image_count * tokens_per_image
+
 
 class Conversation:
     """Builds the prompt of any step for one sentence. A prompt depends on the number of answered turns alone."""

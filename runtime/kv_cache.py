@@ -15,7 +15,8 @@ _EMPTY = np.iinfo(np.int64).max  # the row of a cache slot that holds nothing fo
 class Prefill:
     """One call of the language model: new rows behind those kept. Sentences are padded on the left."""
 
-    past: int  # cache slots read; the new rows are written at past .. past + new_tokens
+    past: int  # cache slots read: 0 .. past
+    start: int  # the new rows are written at slots start .. start + new_tokens: behind those read, or over empty ones
     rows: NDArray[np.int64]  # [sentences, new_tokens]; padded places hold token 0, seen by no one
     lengths: NDArray[np.int64]  # [sentences] new rows that are not padding
     positions: NDArray[np.int32]  # [sentences, new_tokens]
@@ -32,22 +33,24 @@ class KeyValueCache:
     """Book of the cache's slots: for each sentence, which row of which position stands in which slot.
 
     A slot is one place along the token axis, shared by the batch; a sentence may leave it empty. A prompt reuses the
-    longest run of leading rows that are cached at the same positions, and overwrites whatever lies behind them.
+    longest run of leading rows that are cached; the rest is forgotten, and new rows go to the first run of empty slots
+    that is long enough. Slots need not be in the order of their positions: attention does not ask for it.
     """
 
     def __init__(self, sentences: int, prefix: int, capacity: int) -> None:
         self.prefix = prefix  # rows at positions 0 .. prefix-1, cached once and shared by all sentences
         self.capacity = capacity
         self._rows = np.full((sentences, capacity), _EMPTY, np.int64)
-        self._positions = np.zeros((sentences, capacity), np.int32)
+        self._positions = np.zeros((sentences, capacity), np.int32)  # of the rows that are there, else undefined
 
     def plan(self, prompts: list[Rows]) -> Prefill:
         """What must be computed so that every sentence's prompt (prefix rows left out) ends at its last row."""
         kept = [self._kept_slots(sentence, prompt) for sentence, prompt in enumerate(prompts)]
-        past = max((int(slots[-1]) + 1 for slots in kept if len(slots)), default=0)
+        past = max((int(slots.max()) + 1 for slots in kept if len(slots)), default=0)
         lengths = np.array([len(prompt) - len(slots) for prompt, slots in zip(prompts, kept, strict=True)])
         new = int(lengths.max())
-        assert past + new <= self.capacity, f"K/V cache: got {past} + {new} rows, expected at most {self.capacity}"
+        start = self._first_run(kept, past, new)
+        assert start + new <= self.capacity, f"K/V cache: got {start} + {new} rows, expected at most {self.capacity}"
         valid = np.zeros((len(prompts), past + new), bool)
         rows = np.zeros((len(prompts), new), np.int64)
         positions = np.zeros((len(prompts), new), np.int32)
@@ -59,16 +62,27 @@ class KeyValueCache:
             valid[sentence, slots] = True
             valid[sentence, past + pad :] = True
         past_positions = self._positions[:, :past].copy()
-        return Prefill(past, rows, lengths, positions, past_positions, self._mask(valid, past, new))
+        return Prefill(past, start, rows, lengths, positions, past_positions, self._mask(valid, past, new))
 
     def record(self, prefill: Prefill) -> None:
         """Notes that the rows of `prefill` have been written."""
-        new = slice(prefill.past, prefill.past + prefill.new_tokens)
-        self._rows[:, prefill.past :] = _EMPTY
-        self._positions[:, new] = prefill.positions
-        for sentence, length in enumerate(prefill.lengths):
-            start = prefill.new_tokens - int(length)
-            self._rows[sentence, prefill.past + start : new.stop] = prefill.rows[sentence, start:]
+        stop = prefill.start + prefill.new_tokens
+        for sentence, length in enumerate(prefill.lengths.tolist()):
+            kept = prefill.positions[sentence, -1] + 1 - length  # the position of the first new row
+            self._rows[sentence, self._positions[sentence] >= kept] = _EMPTY
+            self._rows[sentence, prefill.start : stop] = _EMPTY
+            self._rows[sentence, stop - length : stop] = prefill.rows[sentence, -length:]
+        self._positions[:, prefill.start : stop] = prefill.positions
+
+    def drop_leading(self, counts: list[int]) -> None:
+        """Forgets each sentence's first rows behind the prefix; those that follow move up to their positions.
+
+        A moved row keeps its key and value, computed when the dropped ones were still seen: the `rolling` approximation.
+        """
+        for sentence, count in enumerate(counts):
+            held = self._rows[sentence] != _EMPTY
+            self._rows[sentence, held & (self._positions[sentence] < self.prefix + count)] = _EMPTY
+            self._positions[sentence] -= count
 
     def clear(self) -> None:
         """Forgets every row but the prefix."""
@@ -77,11 +91,21 @@ class KeyValueCache:
     def _kept_slots(self, sentence: int, prompt: Rows) -> NDArray[np.int64]:
         """Slots of the leading rows of `prompt` that are cached; never all of them, for the last row must be computed."""
         slots = np.flatnonzero(self._rows[sentence] != _EMPTY)
-        length = min(len(slots), len(prompt) - 1)
-        same = self._rows[sentence, slots[:length]] == prompt[:length]
-        in_place = self._positions[sentence, slots[:length]] == self.prefix + np.arange(length)
-        agree = same & in_place
-        return slots[: length if agree.all() else int(np.argmin(agree))]
+        slots = slots[np.argsort(self._positions[sentence, slots])][: len(prompt) - 1]
+        agree = self._rows[sentence, slots] == prompt[: len(slots)]
+        return slots[: len(slots) if agree.all() else int(np.argmin(agree))]
+
+    def _first_run(self, kept: list[NDArray[np.int64]], past: int, length: int) -> int:
+        """The first of `length` consecutive slots that no sentence keeps."""
+        free = np.ones(past, bool)
+        for slots in kept:
+            free[slots] = False
+        run = 0
+        for slot in range(past):
+            run = run + 1 if free[slot] else 0
+            if run == length:
+                return slot + 1 - length
+        return past - run
 
     def _mask(self, valid: NDArray[np.bool_], past: int, new: int) -> NDArray[np.float32]:
         """Causal over the new rows; empty slots and padding are seen by no one (but a padded row by itself)."""

@@ -74,14 +74,18 @@ class LanguageStep:
         self._engine.run(self._inputs(prefill) | caches, outputs)
         self._cache.clear()
 
+    def drop_leading(self, counts: list[int]) -> None:
+        """Forgets the first rows of each sentence's own past; the rest stays valid at positions that many lower."""
+        self._cache.drop_leading(counts)
+
     def ask(self, prompts: list[Rows]) -> Answer:
         """One prompt per sentence, each beginning with the shared prefix."""
         prefill = self._cache.plan([prompt[len(self._prefix_rows) :] for prompt in prompts])
-        start, stop = prefill.past, prefill.past + prefill.new_tokens
+        start, stop = prefill.start, prefill.start + prefill.new_tokens
         caches, outputs = {}, {}
         for layer, i, kind in self._layers():
             caches[f"prefix_{kind}_{layer}"] = self._prefix[layer, i]
-            caches[f"past_{kind}_{layer}"] = self._past[layer, i, :start]
+            caches[f"past_{kind}_{layer}"] = self._past[layer, i, : prefill.past]
             outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
         outputs |= {"segment_embedding": self._segment_embedding, "next_token": self._next_token}
         self._engine.run(self._inputs(prefill) | caches, outputs)

@@ -17,7 +17,7 @@ from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngine
 from glus_edge.runtime.preprocess import masks_from_logits
 from glus_edge.runtime.result import FrameResult, Scores
 from glus_edge.runtime.stopwatch import Stopwatch
-from glus_edge.runtime.window import WindowPolicy
+from glus_edge.runtime.window import Window, WindowPolicy
 
 
 @dataclass(frozen=True)
@@ -87,6 +87,11 @@ class Session:
             for conversation in self._conversations
         ]
 
+    def turn_lengths(self, turns: int) -> list[int]:
+        """Rows of each sentence's first `turns` answered turns behind the prefix; all answered turns are equally long."""
+        tokens = self._model.image_tokens
+        return [each.text(turns).row_count(tokens) - each.text(0).row_count(tokens) for each in self._conversations]
+
     def direction(self) -> "Direction":
         """A fresh conversation and an empty memory."""
         tracker = MaskTracker(
@@ -109,8 +114,8 @@ class Session:
         """InputError for a sentence whose longest prompt does not fit the language model."""
         limit = self._model.max_positions
         for number, conversation in enumerate(self._conversations):
-            text = conversation.text(self._manifest.window.query_frames - 1)
-            length = sum(map(len, text.pieces)) + text.image_count * self._model.image_tokens
+            longest = conversation.text(self._manifest.window.query_frames - 1)
+            length = longest.row_count(self._model.image_tokens)
             if length > limit:
                 raise InputError(
                     f"sentence {number}: its prompt has {length} tokens, expected at most {limit}; "
@@ -120,13 +125,14 @@ class Session:
     def _cache_capacity(self, prefix: Rows) -> int:
         """Cache slots the policy's steps need, found by planning them with frames that are all different."""
         book = KeyValueCache(len(self._conversations), len(prefix), 1 << 16)
-        capacity = 0
-        for step in range(2 * self._manifest.window.query_frames + 1):
-            window = list(range(step + 1))[-self.policy.turns(step) :]
-            # frames of a video stand at negative rows, so these never meet the context's
-            prefill = book.plan([prompt[len(prefix) :] for prompt in self.prompts(window)])
+        capacity, window = 0, Window(0, keep=False)
+        for step in range(4 * self._manifest.window.query_frames):
+            previous, window = window, self.policy.window(step)
+            if window.keep:
+                book.drop_leading(self.turn_lengths(previous.turns + 1 - window.turns))
+            prefill = book.plan([p[len(prefix) :] for p in self.prompts(list(range(step + 1))[-window.turns :])])
             book.record(prefill)
-            capacity = max(capacity, prefill.past + prefill.new_tokens)
+            capacity = max(capacity, prefill.start + prefill.new_tokens)
         return capacity
 
 
@@ -143,8 +149,11 @@ class Direction:
         """The masks of the next frame."""
         session, stopwatch = self._session, self._session.stopwatch
         session.tokens.add(frame)
-        self._window = [*self._window, frame.index][-session.policy.turns(self._step) :]
+        window = session.policy.window(self._step)
         with stopwatch.stage("language_model"):
+            if window.keep:
+                session.language.drop_leading(session.turn_lengths(len(self._window) + 1 - window.turns))
+            self._window = [*self._window, frame.index][-window.turns :]
             answer = session.language.ask(session.prompts(self._window))
         session.tokens_prefilled += answer.new_tokens
         tracked = None
