@@ -10,7 +10,7 @@ from glus_edge.runtime.stopwatch import Stopwatch
 
 
 class FrameTokens:
-    """A fixed pool: a place for each context frame, for the key frame, and for each frame of the query window."""
+    """A fixed pool of places, one frame's tokens in each; what is not pinned gives way, oldest first."""
 
     def __init__(
         self, engine: Engine, model: ModelDimensions, settings: ImageSettings, places: int, stopwatch: Stopwatch

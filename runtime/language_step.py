@@ -33,7 +33,7 @@ class LanguageStep:
         embedding: NDArray[Any],
         tokens: FrameTokens,
         segment_token_id: int,
-        prefix: Rows,
+        prefix: int,
         sentences: int,
         capacity: int,
     ) -> None:
@@ -42,25 +42,25 @@ class LanguageStep:
         head = (model.key_value_heads, model.head_width)
         self._engine, self._model, self._embedding, self._tokens = engine, model, embedding, tokens
         self._segment_token_id = segment_token_id
-        self._prefix_rows = prefix
-        self._cache = KeyValueCache(sentences, len(prefix), capacity)
+        self.prefix = prefix  # rows every prompt begins with
+        self._cache = KeyValueCache(sentences, prefix, capacity)
         # token-major: a call's new rows lie straight behind the past ones, for any number of sentences
-        self._prefix = device.empty((model.language_layers, 2, len(prefix), *head), dtype)
+        self._prefix = device.empty((model.language_layers, 2, prefix, *head), dtype)
         self._past = device.empty((model.language_layers, 2, capacity, sentences, *head), dtype)
-        longest = max(len(prefix), capacity)
-        rows = max(len(prefix), capacity * sentences)
+        longest = max(prefix, capacity)
+        rows = max(prefix, capacity * sentences)
         self._embeds = Scratch(device, rows * model.language_width, dtype)
         self._positions = Scratch(device, rows, "int32")
         self._past_positions = Scratch(device, rows, "int32")
-        self._mask = Scratch(device, rows * (len(prefix) + longest), "float32")
+        self._mask = Scratch(device, rows * (prefix + longest), "float32")
         self._segment_embedding = device.empty((sentences, model.segment_width), "float32")
         self._next_token = device.empty((sentences,), "int32")
 
-    def read_context(self) -> None:
-        """Fills the shared prefix: once per video, for every sentence and both directions."""
-        count = len(self._prefix_rows)
-        book = KeyValueCache(1, 0, count)
-        prefill = book.plan([self._prefix_rows])
+    def read_prefix(self, rows: Rows) -> None:
+        """Fills the shared prefix, for every sentence and both directions; what was cached behind another is forgotten."""
+        count = len(rows)
+        assert count == self.prefix, f"got a prefix of {count} rows, expected {self.prefix}"
+        prefill = KeyValueCache(1, 0, count).plan([rows])
         empty = self._prefix[:, :, :0]
         caches = {f"prefix_{kind}_{layer}": empty[layer, i] for layer, i, kind in self._layers()}
         caches |= {
@@ -80,7 +80,7 @@ class LanguageStep:
 
     def ask(self, prompts: list[Rows]) -> Answer:
         """One prompt per sentence, each beginning with the shared prefix."""
-        prefill = self._cache.plan([prompt[len(self._prefix_rows) :] for prompt in prompts])
+        prefill = self._cache.plan([prompt[self.prefix :] for prompt in prompts])
         start, stop = prefill.start, prefill.start + prefill.new_tokens
         caches, outputs = {}, {}
         for layer, i, kind in self._layers():

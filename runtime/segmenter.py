@@ -113,7 +113,10 @@ class VideoRun:
 
     def _run(self) -> Iterator[tuple[Frame, FrameResult]]:
         key, count = self.key_frame, self.video.frame_count
-        self._session.read_context((self.video.read(index) for index in self.context_frames), frozenset({key}))
+        self._session.tokens.pin(frozenset(self.context_frames) | {key})
+        for index in self.context_frames:
+            self._session.tokens.add(self.video.read(index))
+        self._session.read_context(self.context_frames)
         forward = self._session.direction()
         frames = self._decoded(self.video.frames(key, count))
         first = next(frames)

@@ -1,6 +1,5 @@
 """The context/query loop: one set of sentences over one video. `Direction.step` is the algorithm."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,46 +37,35 @@ class Session:
         self.stopwatch = Stopwatch()
         self.tokens_prefilled = 0  # rows a sentence, since the session began; the shared prefix counts once
         self._model, self._manifest, self._engines = manifest.model, manifest, engines
-        self._context: tuple[int, ...] = ()
         tokenizer = bundle.tokenizer()
         for sentence in sentences:
             check_sentence(sentence, manifest.prompt)
-        context_frames = manifest.window.context_frames
-        self._conversations = [Conversation(s, manifest.prompt, tokenizer, context_frames) for s in sentences]
+        window = manifest.window
+        self._conversations = [Conversation(s, manifest.prompt, tokenizer, window.context_frames) for s in sentences]
         self._check_lengths()
-        self._places = context_frames + manifest.window.query_frames + 1
-        self.tokens = FrameTokens(engines.clip_encoder, self._model, manifest.clip, self._places, self.stopwatch)
+        # live video keeps up to twice the context frames, of which it will choose; a run from a key frame keeps that one
+        places = 2 * window.context_frames + window.query_frames + 1
+        self.tokens = FrameTokens(engines.clip_encoder, self._model, manifest.clip, places, self.stopwatch)
         self.features = ImageFeatures(engines.sam.image_encoder, self._model, manifest.sam, self.stopwatch)
-        self._embedding = bundle.token_embedding()
-        self._language: LanguageStep | None = None
-
-    @property
-    def language(self) -> LanguageStep:
-        """The language model with this video's context read."""
-        assert self._language is not None, "read_context comes first"
-        return self._language
-
-    def read_context(self, frames: Iterable[Frame], pinned: frozenset[int] = frozenset()) -> None:
-        """Shows the language model the context frames; frames named in `pinned` keep their image tokens too."""
-        frames = list(frames)
-        self._context = tuple(frame.index for frame in frames)
-        self.tokens.pin(frozenset(self._context) | pinned)
-        for frame in frames:
-            self.tokens.add(frame)
+        self._context: tuple[int, ...] = (0,) * window.context_frames
         prefix = self._prefix()
-        self._language = LanguageStep(
-            self._engines.language_model,
+        self.language = LanguageStep(
+            engines.language_model,
             self._model,
-            self._embedding,
+            bundle.token_embedding(),
             self.tokens,
-            self._manifest.prompt.segment_token_id,
-            prefix,
-            len(self._conversations),
-            self._cache_capacity(prefix),
+            manifest.prompt.segment_token_id,
+            len(prefix),
+            len(sentences),
+            self._cache_capacity(len(prefix)),
         )
+
+    def read_context(self, frames: tuple[int, ...]) -> None:
+        """Shows the language model these frames, whose tokens are held, as context for all that follows."""
+        self._context = frames
         with self.stopwatch.stage("language_model"):
-            self._language.read_context()
-        self.tokens_prefilled += len(prefix)
+            self.language.read_prefix(self._prefix())
+        self.tokens_prefilled += self.language.prefix
 
     def prompts(self, window: list[int]) -> list[Rows]:
         """Each sentence's prompt for a window of frames, the last of which is the one asked about."""
@@ -122,15 +110,15 @@ class Session:
                     f"shorten it by {length - limit} tokens or more ({self._manifest.window.query_frames} turns repeat it)"
                 )
 
-    def _cache_capacity(self, prefix: Rows) -> int:
+    def _cache_capacity(self, prefix: int) -> int:
         """Cache slots the policy's steps need, found by planning them with frames that are all different."""
-        book = KeyValueCache(len(self._conversations), len(prefix), 1 << 16)
+        book = KeyValueCache(len(self._conversations), prefix, 1 << 16)
         capacity, window = 0, Window(0, keep=False)
         for step in range(4 * self._manifest.window.query_frames):
             previous, window = window, self.policy.window(step)
             if window.keep:
                 book.drop_leading(self.turn_lengths(previous.turns + 1 - window.turns))
-            prefill = book.plan([p[len(prefix) :] for p in self.prompts(list(range(step + 1))[-window.turns :])])
+            prefill = book.plan([p[prefix:] for p in self.prompts(list(range(step + 1))[-window.turns :])])
             book.record(prefill)
             capacity = max(capacity, prefill.start + prefill.new_tokens)
         return capacity
