@@ -11,6 +11,7 @@ from glus_edge.runtime.engine import Backend
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.key_frame import KeyFrame, key_frame_index
+from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.result import FrameResult
@@ -66,16 +67,23 @@ class Segmenter:
         That is from the key frame to the end, then from the frame before it back to the first. Everything asked for is
         checked before the first frame is computed. Errors: InputError (sentence, key frame, policy), VideoError.
         """
+        session = self._session(sentences, policy)
+        if isinstance(video, (str, Path)):
+            video = open_video(video)
+        context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
+        return VideoRun(session, video, context, key_frame_index(key_frame, video.frame_count))
+
+    def stream(self, sentences: Sequence[str], *, policy: str = "window") -> LiveSession:
+        """A live session: `push` frames, get masks. Errors: InputError (sentence, policy)."""
+        return LiveSession(self._session(sentences, policy), self.bundle.manifest.window.context_frames)
+
+    def _session(self, sentences: Sequence[str], policy: str) -> Session:
         if isinstance(sentences, str):
             raise InputError(f"sentences: got the text {sentences[:60]!r}, expected a list of texts")
         if not sentences:
             raise InputError("sentences: got none, expected at least one")
         window = window_policy(policy, self.bundle.manifest.window)
-        session = Session(self.bundle, self._engines, list(sentences), window)
-        if isinstance(video, (str, Path)):
-            video = open_video(video)
-        context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
-        return VideoRun(session, video, context, key_frame_index(key_frame, video.frame_count))
+        return Session(self.bundle, self._engines, list(sentences), window)
 
     def close(self) -> None:
         """Releases the engines."""
