@@ -1,0 +1,95 @@
+"""`glus-edge export`."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, ExportOptions
+from glus_edge.export.sam2_config import OFFICIAL_NAMES
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    defaults = {field.name: field.default for field in ExportOptions.__dataclass_fields__.values()}
+    parser.description = "Compile a GLUS checkpoint into a bundle: portable ONNX graphs and all that goes with them."
+    parser.add_argument("checkpoint", type=Path, help="folder of the checkpoint: config.json, weights, tokenizer")
+    parser.add_argument(
+        "--vision-tower",
+        type=Path,
+        metavar="DIR",
+        help="folder of CLIP (default: the one config.json names, beside the checkpoint, in it or here)",
+    )
+    parser.add_argument(
+        "--sam2-config",
+        default=defaults["sam2_config"],
+        metavar="NAME|YAML",
+        help=f"{', '.join(OFFICIAL_NAMES)} or a YAML file (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="the bundle to write")
+    parser.add_argument(
+        "--precision",
+        choices=list(PRECISIONS),
+        default=defaults["precision"],
+        help="of activations, and of the weights of all graphs but the language model (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--language-weights", choices=LANGUAGE_WEIGHTS, help="of the language model (default: the precision)"
+    )
+    parser.add_argument(
+        "--reference-gamma",
+        action="store_true",
+        help="run the memory encoder with the layer scale that the reference's script ends up with (1e-6), "
+        "not the checkpoint's",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exports; 0, or a GlusEdgeError for the command line to print."""
+    options = ExportOptions(
+        checkpoint=arguments.checkpoint,
+        output=arguments.output,
+        vision_tower=arguments.vision_tower,
+        sam2_config=arguments.sam2_config,
+        precision=arguments.precision,
+        language_weights=arguments.language_weights,
+        reference_gamma=arguments.reference_gamma,
+        overwrite=arguments.overwrite,
+    )
+    # Behind the options: torch takes seconds to import, and a wrong argument is answered at once.
+    from glus_edge.export.export import export_bundle
+
+    started = time.monotonic()
+    lines = _Lines(started)
+    try:
+        manifest = export_bundle(options, lines)
+    finally:
+        lines.end()
+    for name, graph in manifest.graphs.items():
+        for entry in sorted(graph.parity, key=lambda entry: entry.relative_l2)[-1:]:
+            worst = f"{entry.relative_l2:.1e} from torch at worst ({entry.output}; {entry.tolerance:.0e} allowed)"
+            print(f"{name:17s} {worst}")
+    total = sum(path.stat().st_size for path in options.output.iterdir())
+    print(f"{options.output}: {total / 1e6:.1f} MB in {time.monotonic() - started:.0f} s")
+    return 0
+
+
+class _Lines:
+    """Progress on stderr: one line, rewritten on a terminal; warnings stay."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._rewrites = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        line = f"[{time.monotonic() - self._started:5.0f} s] {text}"
+        if self._rewrites:
+            line = f"\r\x1b[2K{line}"
+        sys.stderr.write(line + ("\n" if not self._rewrites or text.startswith("warning") else ""))
+        sys.stderr.flush()
+
+    def end(self) -> None:
+        """Takes the rewritten line away."""
+        if self._rewrites:
+            sys.stderr.write("\r\x1b[2K")

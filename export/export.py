@@ -1,0 +1,169 @@
+"""A checkpoint becomes a bundle: six graphs, tokenizer, embedding table and manifest, compared with torch and checked."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.language_graph import write_language_model
+from glus_edge.export.language_parity import LanguageCases, language_cases
+from glus_edge.export.language_reference import LanguageReference
+from glus_edge.export.layers import in_dtype
+from glus_edge.export.memory import GIB, available_bytes, needed_bytes
+from glus_edge.export.modules import TorchModules, load_modules
+from glus_edge.export.options import ExportOptions
+from glus_edge.export.parity import measure_parity
+from glus_edge.export.portability import ALL, RUNTIME, portability_findings
+from glus_edge.export.provenance import provenance
+from glus_edge.export.sample_frames import sample_frames
+from glus_edge.export.staging import new_folder
+from glus_edge.export.token_embedding import write_token_embedding
+from glus_edge.export.tokenizer import write_tokenizer
+from glus_edge.export.trace import TORCH_TYPES, write_graph
+from glus_edge.export.vision_parity import FRAMES, vision_cases
+from glus_edge.export.vision_tower import VisionTower
+from glus_edge.runtime.bundle import sha256
+from glus_edge.runtime.errors import CheckpointError
+from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.manifest import FORMAT_VERSION, FileEntry, GraphEntry, Manifest, ParityEntry, PromptSettings
+from glus_edge.runtime.preprocess import clip_pixels
+from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.signatures import GRAPHS, signatures
+
+Report = Callable[[str], None]  # one line about what is done now
+
+
+def export_bundle(options: ExportOptions, report: Report, frames: Sequence[Frame] | None = None) -> Manifest:
+    """Writes the bundle `options.output`, whole or not at all, and returns its manifest.
+
+    `frames`: what graphs are compared on; made up where none are given. Raises CheckpointError, ParityError, InputError
+    or OutputError.
+    """
+    with new_folder(options.output, options.overwrite) as folder:
+        report(f"reading {options.checkpoint}")
+        checkpoint = Checkpoint.open(options.checkpoint)
+        tower = VisionTower.open(options.vision_tower_folder(checkpoint.config.vision_tower))
+        modules = load_modules(checkpoint, tower, options.sam2_config, options.reference_gamma)
+        export = _Export(options, checkpoint, modules, folder, report)
+        manifest = export.manifest(frames or sample_frames(FRAMES), tower.weights.folder.resolve().name)
+        (folder / "manifest.json").write_text(json.dumps(to_json(manifest), indent=2) + "\n", encoding="utf-8")
+    return manifest
+
+
+class _Export:
+    """The steps of one export, each writing into `folder`."""
+
+    def __init__(
+        self, options: ExportOptions, checkpoint: Checkpoint, modules: TorchModules, folder: Path, report: Report
+    ) -> None:
+        self.options, self.checkpoint, self.modules, self.folder = options, checkpoint, modules, folder
+        self.report = report
+        self.signatures = signatures(modules.dimensions, options.compute)
+        self.notes: dict[str, str] = {}
+
+    def manifest(self, frames: Sequence[Frame], tower_name: str) -> Manifest:
+        """Writes every file but the manifest itself."""
+        prompt = write_tokenizer(self.options.checkpoint, self.folder / "tokenizer.json")
+        write_token_embedding(self.checkpoint, self.folder / "token_embedding.npy", self.options.compute)
+        self._write_vision_graphs()
+        self._write_language_model()
+        parity = self._parity(prompt, frames)
+        return Manifest(
+            format_version=FORMAT_VERSION,
+            name=self.options.checkpoint.resolve().name,
+            model=self.modules.dimensions,
+            prompt=prompt,
+            clip=self.modules.clip_image,
+            sam=self.modules.sam_image,
+            graphs={name: self._graph_entry(name, parity[name]) for name in GRAPHS},
+            tokenizer=self._file("tokenizer.json"),
+            token_embedding=self._file("token_embedding.npy"),
+            provenance=provenance(self.options, tower_name) | self.notes,
+        )
+
+    def _write_vision_graphs(self) -> None:
+        for name, module in self.modules.graphs().items():
+            self.report(f"tracing {name}")
+            path = self.folder / f"{name}.onnx"
+            write_graph(name, in_dtype(module, TORCH_TYPES[self.options.compute]), self.signatures[name], path)
+            self._check_portability(path)
+
+    def _write_language_model(self) -> None:
+        path = self.folder / "language_model.onnx"
+
+        def progress(done: int, layers: int) -> None:
+            self.report(f"writing language_model, layer {done} of {layers}")
+
+        write_language_model(
+            self.checkpoint, self.modules.dimensions, path, self.options.compute, self.options.weights, progress
+        )
+        self._check_portability(path)
+
+    def _check_portability(self, path: Path) -> None:
+        findings = portability_findings(path)
+        for finding in findings:
+            if finding.rule == "finite-constants":
+                raise CheckpointError(f"{path.stem}: {finding}; export with --precision fp32")
+            self.report(f"warning: {path.stem}: {finding}")
+        self.notes[f"portability_of_{path.stem}"] = (
+            "; ".join(map(str, findings)) or f"no finding for {', '.join((*ALL, *RUNTIME))}"
+        )
+
+    def _parity(self, prompt: PromptSettings, frames: Sequence[Frame]) -> dict[str, tuple[ParityEntry, ...]]:
+        self.report("running torch on the frames of the comparison")
+        language = self._language_cases(prompt, frames)
+        cases = vision_cases(self.modules, frames, language.segment_embeddings)
+        parity = {}
+        for name in GRAPHS:
+            if name == "language_model":
+                parity[name] = self._language_parity(language)
+                continue
+            self.report(f"comparing {name} with torch")
+            path = self.folder / f"{name}.onnx"
+            parity[name] = measure_parity(name, path, self.signatures[name], self.options.compute, cases[name])
+        return parity
+
+    def _language_cases(self, prompt: PromptSettings, frames: Sequence[Frame]) -> LanguageCases:
+        pixels = np.stack([clip_pixels(frame.rgb, self.modules.clip_image) for frame in frames])
+        with torch.inference_mode():
+            tokens = self.modules.clip_encoder(torch.from_numpy(pixels)).numpy()
+        return language_cases(
+            LanguageReference(self.checkpoint, self.modules.dimensions, self.options.weights),
+            self.modules.dimensions,
+            prompt,
+            Tokenizer.from_file(str(self.folder / "tokenizer.json")),
+            np.load(self.folder / "token_embedding.npy", mmap_mode="r"),
+            list(tokens),
+        )
+
+    def _language_parity(self, language: LanguageCases) -> tuple[ParityEntry, ...]:
+        path = self.folder / "language_model.onnx"
+        needed = needed_bytes((self.folder / "language_model.onnx.data").stat().st_size, self.options.weights)
+        available = available_bytes()
+        if needed > available:
+            why = f"not compared: needs about {needed / GIB:.0f} GiB of memory, {available / GIB:.0f} GiB available"
+            self.report(f"warning: language_model: {why}")
+            self.notes["language_model_parity"] = why
+            return ()
+        self.report("comparing language_model with torch")
+        return measure_parity(
+            "language_model", path, self.signatures["language_model"], self.options.compute, language.cases
+        )
+
+    def _graph_entry(self, name: str, parity: tuple[ParityEntry, ...]) -> GraphEntry:
+        is_language = name == "language_model"
+        return GraphEntry(
+            graph=self._file(f"{name}.onnx"),
+            compute=self.options.compute,
+            weights=self.options.weights if is_language else self.options.precision,
+            data=self._file(f"{name}.onnx.data") if is_language else None,
+            parity=parity,
+        )
+
+    def _file(self, name: str) -> FileEntry:
+        path = self.folder / name
+        return FileEntry(name, sha256(path), path.stat().st_size)

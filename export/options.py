@@ -1,0 +1,57 @@
+"""What an export is made from; the defaults are those of the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from glus_edge.export.sam2_config import OFFICIAL_NAMES
+from glus_edge.runtime.errors import CheckpointError, InputError
+
+PRECISIONS = {"fp32": "float32", "fp16": "float16"}
+LANGUAGE_WEIGHTS = ("fp32", "fp16", "int8", "int4")
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """One export. Raises InputError for a precision that does not exist."""
+
+    checkpoint: Path
+    output: Path
+    vision_tower: Path | None = None  # None: what config.json calls mm_vision_tower, looked up near the checkpoint
+    sam2_config: str = OFFICIAL_NAMES[0]
+    precision: str = "fp32"
+    language_weights: str | None = None  # None: as the precision
+    reference_gamma: bool = False
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"--precision: got {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
+        if self.weights not in LANGUAGE_WEIGHTS:
+            raise InputError(f"--language-weights: got {self.weights!r}, expected one of {', '.join(LANGUAGE_WEIGHTS)}")
+
+    @property
+    def compute(self) -> str:
+        """Dtype of activations, 'float32' or 'float16'."""
+        return PRECISIONS[self.precision]
+
+    @property
+    def weights(self) -> str:
+        """How the language model's matrices are stored."""
+        return self.language_weights or self.precision
+
+    def vision_tower_folder(self, named: str) -> Path:
+        """The CLIP folder: the one given, or the one config.json names, beside the checkpoint, in it or here.
+
+        Nothing is downloaded. Raises CheckpointError where there is none.
+        """
+        if self.vision_tower is not None:
+            return self.vision_tower
+        names = [Path(named), Path(Path(named).name)] if named else []
+        for parent in (self.checkpoint.resolve().parent, self.checkpoint, Path()):
+            for name in names:
+                if (parent / name / "config.json").is_file() and (parent / name).resolve() != self.checkpoint.resolve():
+                    return parent / name
+        raise CheckpointError(
+            f"vision tower {named or '(not named in config.json)'}: no such folder beside {self.checkpoint}, in it or in "
+            "the current folder; download CLIP and give its folder with --vision-tower"
+        )
