@@ -1,0 +1,60 @@
+"""The overlay's legend: which colour stands for which sentence."""
+
+import colorsys
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+_GOLDEN = 0.61803398875  # turns of the colour wheel between sentences: neighbours differ, and no colour comes back soon
+_FIRST_HUE = 0.55
+_BACKGROUND = (0, 0, 0, 150)
+
+
+def colour_of(sentence: int) -> tuple[int, int, int]:
+    """A sentence's colour in the overlay, RGB bytes."""
+    red, green, blue = colorsys.hsv_to_rgb((_FIRST_HUE + sentence * _GOLDEN) % 1, 0.85, 1.0)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def draw_legend(rgb: NDArray[np.uint8], sentences: tuple[str, ...]) -> NDArray[np.uint8]:
+    """Writes the legend into the top left corner of a picture uint8 [H, W, 3], in place, and returns it."""
+    patch = _legend(rgb.shape[0], rgb.shape[1], sentences)
+    height, width = patch.shape[:2]
+    alpha = patch[..., 3:].astype(np.uint16)
+    corner = rgb[:height, :width]
+    corner[...] = (corner * (255 - alpha) + patch[..., :3] * alpha + 127) // 255
+    return rgb
+
+
+@lru_cache(maxsize=4)
+def _legend(height: int, width: int, sentences: tuple[str, ...]) -> NDArray[np.uint8]:
+    """The legend for pictures of this size: uint8 [h, w, 4], at most half the picture high and never wider."""
+    size = max(10, min(height, width) // 28)
+    font = ImageFont.load_default(size)
+    line, margin = round(size * 1.5), size // 2
+    rows = max(1, min(len(sentences), (height // 2 - 2 * margin) // line))
+    shown = [f"{number}  {text}" for number, text in enumerate(sentences[:rows])]
+    if rows < len(sentences):
+        shown[-1] = f"{rows - 1}  {sentences[rows - 1]}  (+{len(sentences) - rows})"
+    indent = margin + size + margin
+    shown = [_shortened(text, font, width - indent - margin) for text in shown]
+    box = (min(width, round(indent + max(map(font.getlength, shown)) + margin)), min(height, rows * line + margin))
+    image = Image.new("RGBA", box, _BACKGROUND)
+    draw = ImageDraw.Draw(image)
+    for row, text in enumerate(shown):
+        top = margin // 2 + row * line + (line - size) // 2
+        draw.rectangle((margin, top, margin + size, top + size), fill=(*colour_of(row), 255))
+        draw.text((indent, top + size / 2), text, fill=(255, 255, 255, 255), font=font, anchor="lm")
+    return np.asarray(image, np.uint8)
+
+
+def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """The text, or as much of it as fits into `width` pixels, followed by dots."""
+    text = " ".join(text.split())
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "...") > width:
+        text = text[:-1]
+    return text + "..."

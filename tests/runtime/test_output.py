@@ -1,0 +1,292 @@
+import json
+import resource
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+
+from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.output import OutputWriter
+from glus_edge.runtime.result import FrameResult, Scores
+from glus_edge.runtime.run_record import RunDescription
+from glus_edge.runtime.video import Video, open_video
+
+VideoWriter = Callable[..., Path]
+
+RUN = RunDescription(
+    bundle="bundle",
+    sentences=("the red ball", "der grüne Ball"),
+    policy="exact",
+    backend="onnxruntime",
+    precision={"image_encoder": "float32"},
+    context_frames=(1, 3, 5, 7),
+    key_frame=3,
+)
+
+
+def masks_of(frame: Frame) -> np.ndarray:
+    """A square that moves with the frame's number, and its complement."""
+    square = np.zeros(frame.size, np.bool_)
+    square[frame.index : frame.index + 8, 4:20] = True
+    return np.stack([square, ~square])
+
+
+def result_of(frame: Frame) -> FrameResult:
+    scores = (Scores(0.75, -1.5, True, 2), Scores(float("nan"), None, False, None))
+    return FrameResult(frame.index, masks_of(frame), scores, {"clip_encoder": 1.25, "language_model": 20.0})
+
+
+def record(directory: Path) -> dict[str, Any]:
+    return dict(json.loads((directory / "result.json").read_text()))
+
+
+@pytest.fixture
+def video(write_video: VideoWriter) -> Video:
+    return open_video(write_video(frames=10, size=(49, 63), codec="ffv1", name="clip.mkv"))
+
+
+def write_all(directory: Path, video: Video, **options: Any) -> None:
+    with OutputWriter.open(directory, video, RUN, **options) as writer:
+        for frame in video.frames():
+            writer.add(frame, result_of(frame))
+
+
+def write_some(directory: Path, video: Video, indices: tuple[int, ...], error: BaseException) -> None:
+    with OutputWriter.open(directory, video, RUN) as writer:
+        for index in indices:
+            frame = video.read(index)
+            writer.add(frame, result_of(frame))
+        raise error
+
+
+def test_masks_record_and_overlay_of_a_whole_run(tmp_path: Path, video: Video) -> None:
+    out = tmp_path / "new" / "out"
+    with OutputWriter.open(out, video, RUN) as writer:
+        assert record(out)["status"] == "running"
+        # From the key frame to the end, then back: frame 3 comes twice.
+        for index in (3, 4, 5, 6, 7, 8, 9, 3, 2, 1, 0):
+            frame = video.read(index)
+            writer.add(frame, result_of(frame))
+    assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.mp4", "result.json"]
+    for frame in video.frames():
+        for sentence, mask in enumerate(masks_of(frame)):
+            png = cv2.imread(str(out / f"masks/{sentence}/{frame.index:05d}.png"), cv2.IMREAD_UNCHANGED)
+            assert png.dtype == np.uint8
+            assert np.array_equal(png, mask * np.uint8(255))
+    result = record(out)
+    assert (result["format"], result["format_version"], result["status"]) == ("glus-edge result", 1, "complete")
+    assert result["reason"] is None
+    assert result["sentences"] == ["the red ball", "der grüne Ball"]
+    assert (result["policy"], result["backend"], result["precision"], result["bundle"]) == (
+        "exact",
+        "onnxruntime",
+        {"image_encoder": "float32"},
+        "bundle",
+    )
+    assert (result["context_frames"], result["key_frame"], result["overlay"]) == ([1, 3, 5, 7], 3, "overlay.mp4")
+    assert [frame["index"] for frame in result["frames"]] == list(range(10))
+    assert result["frames"][2] == {
+        "index": 2,
+        "stem": "00002",
+        "time_s": 0.1,
+        "sentences": [
+            {"segmented": True, "predicted_iou": 0.75, "object_score": -1.5, "selected_mask": 2, "area_px": 128},
+            {
+                "segmented": False,
+                "predicted_iou": None,
+                "object_score": None,
+                "selected_mask": None,
+                "area_px": 49 * 63 - 128,
+            },
+        ],
+        "timings_ms": {"clip_encoder": 1.25, "language_model": 20.0},
+    }
+    overlay = open_video(out / "overlay.mp4")
+    assert overlay.frame_count == 10
+
+
+def test_the_folder_says_running_until_the_end_and_no_part_is_left(tmp_path: Path, video: Video) -> None:
+    out = tmp_path / "out"
+    with OutputWriter.open(out, video, RUN) as writer:
+        for frame in video.frames(0, 4):
+            writer.add(frame, result_of(frame))
+            assert record(out)["status"] == "running"
+        writer.finish("interrupted", "said by the caller")
+    assert record(out)["reason"] == "said by the caller"
+    assert not list(out.rglob("*.part"))
+
+
+def test_ctrl_c_leaves_what_was_finished_readable(tmp_path: Path, video: Video) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        write_some(out, video, (5, 6, 7, 4), KeyboardInterrupt())
+    result = record(out)
+    assert (result["status"], result["overlay"]) == ("interrupted", "overlay.mp4")
+    assert [frame["index"] for frame in result["frames"]] == [4, 5, 6, 7]
+    assert open_video(out / "overlay.mp4").frame_count == 4
+
+
+def test_an_error_keeps_the_finished_frames_and_tells_why(tmp_path: Path, video: Video) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="broken"):
+        write_some(out, video, (0,), ValueError("frame 1 is broken"))
+    result = record(out)
+    assert (result["status"], result["reason"], result["overlay"]) == ("interrupted", "frame 1 is broken", None)
+    assert (out / "masks/0/00000.png").exists()
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_run_without_one_frame_leaves_nothing(tmp_path: Path, video: Video, error: type[BaseException]) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(error):
+        write_some(out, video, (), error())
+    assert not out.exists()
+
+
+def test_a_run_that_stops_early_is_not_complete(tmp_path: Path, video: Video) -> None:
+    with OutputWriter.open(tmp_path / "out", video, RUN) as writer:
+        writer.add(video.read(0), result_of(video.read(0)))
+    result = record(tmp_path / "out")
+    assert (result["status"], result["reason"]) == ("interrupted", "1 of 10 frames were segmented")
+
+
+def test_a_damaged_video_is_told(tmp_path: Path, write_video: VideoWriter) -> None:
+    path = write_video("clip.mkv", frames=40)
+    path.write_bytes(path.read_bytes()[:-400])
+    video = open_video(path)
+    assert video.truncated is not None
+    write_all(tmp_path / "out", video)
+    result = record(tmp_path / "out")
+    assert (result["status"], result["reason"]) == ("truncated", video.truncated)
+    assert len(result["frames"]) == video.frame_count < 40
+
+
+def test_frames_of_several_sizes_get_masks_of_their_own_size(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number, size in enumerate(((40, 60), (61, 33), (20, 90), (40, 60))):
+        cv2.imwrite(str(folder / f"shot {number}.jpg"), np.full((*size, 3), 60 * number, np.uint8))
+    video = open_video(folder)
+    write_all(tmp_path / "out", video)
+    for frame in video.frames():
+        png = cv2.imread(str(tmp_path / f"out/masks/1/shot {frame.index}.png"), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(png > 0, masks_of(frame)[1])
+    overlay = open_video(tmp_path / "out/overlay.mp4")
+    assert (overlay.frame_count, overlay.size) == (4, (40, 60))
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path, video: Video) -> None:
+    with pytest.raises(OutputError, match="exists already; choose another folder or pass --overwrite"):
+        OutputWriter.open(tmp_path, video, RUN)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_file_in_the_folders_place_is_refused(tmp_path: Path, video: Video, overwrite: bool) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="is no folder"):
+        OutputWriter.open(tmp_path / "out", video, RUN, overwrite=overwrite)
+    assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize("content", [None, "{}", "not json", '{"format": "another"}', "[1]"])
+def test_overwriting_spares_a_folder_that_is_not_ours(tmp_path: Path, video: Video, content: str | None) -> None:
+    out = tmp_path / "out"
+    (out / "masks/0").mkdir(parents=True)
+    (out / "masks/0/00000.png").write_text("mine")
+    if content is not None:
+        (out / "result.json").write_text(content)
+    with pytest.raises(OutputError, match=r"no result\.json of an earlier run"):
+        OutputWriter.open(out, video, RUN, overwrite=True)
+    assert (out / "masks/0/00000.png").read_text() == "mine"
+
+
+def test_overwriting_removes_the_earlier_run_and_nothing_else(tmp_path: Path, video: Video) -> None:
+    out = tmp_path / "out"
+    write_all(out, video)
+    (out / "notes.txt").write_text("mine")
+    (out / "masks/0/notes.txt").write_text("mine")
+    (out / "masks/5").mkdir()
+    (out / "masks/5/00099.png").write_text("of an earlier run with more sentences")
+    (out / "masks/0/00098.png.part").write_text("of a run that was killed")
+    with OutputWriter.open(out, video, RUN, overwrite=True) as writer:
+        assert not list(out.rglob("*.png"))
+        assert not (out / "overlay.mp4").exists()
+        assert record(out)["status"] == "running"
+        writer.add(video.read(2), result_of(video.read(2)))
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == [
+        "masks/0/00002.png",
+        "masks/0/notes.txt",
+        "masks/1/00002.png",
+        "notes.txt",
+        "overlay.mp4",
+        "result.json",
+    ]
+
+
+def test_overwriting_an_empty_folder_needs_no_earlier_run(tmp_path: Path, video: Video) -> None:
+    (tmp_path / "out").mkdir()
+    write_all(tmp_path / "out", video, overwrite=True)
+    assert record(tmp_path / "out")["status"] == "complete"
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path: Path, write_video: VideoWriter) -> None:
+    path = write_video("clip.mkv", frames=4, size=(200, 300), codec="ffv1")
+    script = f"""
+        import resource, sys
+        import numpy as np
+        from glus_edge.runtime.errors import OutputError
+        from glus_edge.runtime.output import OutputWriter
+        from glus_edge.runtime.result import FrameResult, Scores
+        from glus_edge.runtime.run_record import RunDescription
+        from glus_edge.runtime.video import open_video
+        video = open_video({str(path)!r})
+        run = RunDescription("b", ("s",), "exact", "onnxruntime", {{}}, (), 0)
+        noise = np.random.default_rng(0).random((1, 200, 300)) > 0.5
+        scores = (Scores(1.0, 1.0, True, 0),)
+        try:
+            with OutputWriter.open({str(tmp_path / "out")!r}, video, run) as writer:
+                for frame in video.frames():
+                    if frame.index == 2:
+                        # Larger files are refused from here on, as they would be on a full disk.
+                        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, {resource.RLIM_INFINITY}))
+                    writer.add(frame, FrameResult(frame.index, noise, scores, {{}}))
+        except OutputError as error:
+            print(error)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert "00002.png: the disk is full" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*") if path.is_file()) == [
+        "00000.png",
+        "00001.png",
+        "result.json",
+    ]
+    result = record(tmp_path / "out")
+    assert result["status"] == "interrupted"
+    assert "disk is full" in result["reason"]
+    assert len(result["frames"]) == 2
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, video: Video) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        OutputWriter.open(tmp_path / "file" / "out", video, RUN)
+
+
+def test_the_overlay_is_what_browsers_play(tmp_path: Path, video: Video) -> None:
+    write_all(tmp_path / "out", video)
+    data = (tmp_path / "out/overlay.mp4").read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")  # it starts to play before it is loaded
+    with av.open(str(tmp_path / "out/overlay.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.name == "h264"
+        assert stream.codec_context.pix_fmt == "yuv420p"
+        assert (stream.width, stream.height) == (64, 50)
