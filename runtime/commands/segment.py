@@ -1,0 +1,90 @@
+"""`glus-edge segment VIDEO SENTENCE [SENTENCE ...] --bundle B --output DIR`: masks, overlay and record of a whole video."""
+
+import argparse
+from pathlib import Path
+
+from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
+from glus_edge.runtime.output import OutputWriter
+from glus_edge.runtime.output_folder import check_output_folder
+from glus_edge.runtime.progress import terminal_bar
+from glus_edge.runtime.run_record import RunDescription
+from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
+from glus_edge.runtime.video import open_video
+from glus_edge.runtime.window import POLICIES
+
+_DEFAULTS = SegmenterOptions()
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of JPEG or PNG frames")
+    parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to segment; one batch for all sentences")
+    parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="a new folder for masks, overlay.mp4 and result.json"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results in --output")
+    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
+    parser.add_argument(
+        "--keyframe",
+        default="first",
+        metavar="first|N|SCORES.json",
+        help="where masks are propagated from, both ways: the first frame, a frame's number from 0, or a JSON list of "
+        "one score per frame whose highest is chosen (default: %(default)s)",
+    )
+    add_engine_arguments(parser)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of every command that runs a bundle."""
+    runtime = _DEFAULTS.onnxruntime
+    parser.add_argument("--backend", choices=BACKENDS, default=_DEFAULTS.backend, help="(default: %(default)s)")
+    parser.add_argument("--provider", choices=("cpu", "cuda"), default=runtime.provider, help="of ONNX Runtime")
+    parser.add_argument("--threads", type=int, default=runtime.threads, help="0: every usable core (default)")
+    parser.add_argument(
+        "--int4-accuracy",
+        type=int,
+        choices=(1, 4),
+        default=runtime.int4_accuracy,
+        help="int4 products: 1 in float32, 4 with activations in int8, faster and about 0.005 off (default: %(default)s)",
+    )
+
+
+def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
+    """The options `add_engine_arguments` asked for."""
+    runtime = OnnxRuntimeOptions(arguments.provider, arguments.threads, arguments.int4_accuracy)
+    return SegmenterOptions(arguments.backend, runtime)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Segments the video. Everything that can be known to be wrong is said before anything is written."""
+    check_output_folder(arguments.output, arguments.overwrite)
+    if _inside(arguments.output, arguments.video) or _inside(arguments.output, arguments.bundle):
+        raise OutputError(f"{arguments.output}: lies in the video's or the bundle's folder; choose a folder of its own")
+    video = open_video(arguments.video, terminal_bar)
+    with Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter:
+        pass_ = segmenter.segment(video, arguments.sentences, policy=arguments.policy, key_frame=arguments.keyframe)
+        graphs = segmenter.bundle.manifest.graphs
+        description = RunDescription(
+            bundle=str(arguments.bundle),
+            sentences=tuple(arguments.sentences),
+            policy=arguments.policy,
+            backend=segmenter.backend.name,
+            precision={name: f"{graph.compute}, weights {graph.weights}" for name, graph in graphs.items()},
+            context_frames=pass_.context_frames,
+            key_frame=pass_.key_frame,
+        )
+        with OutputWriter.open(
+            arguments.output, video, description, overwrite=arguments.overwrite, progress=terminal_bar
+        ) as writer:
+            for frame, result in terminal_bar(pass_.with_frames(), len(pass_), "segmenting"):
+                writer.add(frame, result)
+    print(
+        f"{arguments.output}: {len(pass_)} frames, {len(arguments.sentences)} sentence(s); see overlay.mp4 and result.json"
+    )
+    return 0
+
+
+def _inside(path: Path, folder: Path) -> bool:
+    return folder.is_dir() and folder.resolve() in (path.resolve(), *path.resolve().parents)
