@@ -18,6 +18,7 @@ from glus_edge.export.graph_writer import GraphWriter
 from glus_edge.export.language_layers import Attention, Layers, Rotation
 from glus_edge.runtime.signatures import ModelDimensions, signatures
 
+VOCABULARY_MULTIPLE = 64
 Progress = Callable[[int, int], None]  # layers written, layers in all
 
 
@@ -66,7 +67,7 @@ def _attention(graph: GraphWriter, checkpoint: Checkpoint, dimensions: ModelDime
     graph.constant("rotary/frequencies", frequencies.numpy())
 
     graph.node("Shape", ["prefix_key_0"], "prefix/length", start=0, end=1)
-    graph.node("Squeeze", ["prefix/length"], "prefix/count")
+    graph.node("Squeeze", ["prefix/length", graph.whole(0)], "prefix/count")
     zero, one = graph.constant("zero", np.array(0, np.int64)), graph.constant("one", np.array(1, np.int64))
     graph.node("Range", [zero, "prefix/count", one], "prefix/range")
     graph.node("Unsqueeze", ["prefix/range", graph.whole(1)], "prefix/positions")  # [P, 1]
@@ -87,8 +88,16 @@ def _rotation(graph: GraphWriter, positions: str, name: str) -> Rotation:
 def _heads(graph: GraphWriter, checkpoint: Checkpoint, last: str) -> None:
     """segment_embedding and next_token from the last row [1, B, L], final norm applied."""
     graph.node("Squeeze", [last, graph.whole(0)], "last_row")  # [B, L]
-    graph.linear("last_row", "lm_head.weight", checkpoint.tensor("lm_head.weight"), "lm_head")
-    graph.node("Cast", ["lm_head"], "logits", to=1)
+    weight = checkpoint.tensor("lm_head.weight")
+    vocabulary = len(weight)
+    # TensorRT takes no int4 matrix with an odd number of columns, and GLUS has 32003 tokens: rows of zeros are added,
+    # and their logits cut off again, since a zero could be the largest.
+    padding = -vocabulary % VOCABULARY_MULTIPLE
+    weight = torch.nn.functional.pad(weight, (0, 0, 0, padding))
+    graph.linear("last_row", "lm_head.weight", weight, "lm_head")
+    cut = ["lm_head", graph.whole(0), graph.whole(vocabulary), graph.whole(1)]
+    graph.node("Slice", cut, "lm_head/vocabulary")
+    graph.node("Cast", ["lm_head/vocabulary"], "logits", to=1)
     graph.node("ArgMax", ["logits"], "next_token_int64", axis=-1, keepdims=0)
     graph.node("Cast", ["next_token_int64"], "next_token", to=6)
 
