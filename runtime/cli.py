@@ -1,0 +1,100 @@
+"""The command line: `glus-edge COMMAND ...`. Only the chosen command's module is imported, so that help is instant."""
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NamedTuple, NoReturn, Protocol, cast
+
+from glus_edge.runtime.errors import GlusEdgeError
+
+USER_ERROR, INTERRUPTED = 2, 130  # exit codes; argparse uses 2 as well, a shell 130 for Ctrl-C
+_OWN = "glus_edge"
+
+
+class Command(NamedTuple):
+    """One row of the table of commands."""
+
+    module: str  # has `configure(parser)` and `run(arguments) -> exit code`
+    help: str
+    install: str = "pip install glus-edge"  # what brings the packages it needs
+
+
+class CommandModule(Protocol):
+    """What a command's module offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's arguments."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Does the work and returns the exit code. Errors: GlusEdgeError for what the user can mend."""
+
+
+COMMANDS = {
+    "segment": Command("glus_edge.runtime.commands.segment", "masks of what sentences name, in every frame of a video"),
+    "export": Command(
+        "glus_edge.export.command",
+        "a GLUS checkpoint becomes a bundle",
+        "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0",
+    ),
+    "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),
+    "doctor": Command("glus_edge.runtime.commands.doctor", "what this machine can run, and what is missing"),
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_ERROR, f"{self.prog}: error: {' '.join(message.split())}; see `{self.prog} --help`\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0, 2 for a user's error (one line on stderr), 130 after Ctrl-C."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(argv)
+    except GlusEdgeError as error:
+        print(f"glus-edge: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("glus-edge: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`): no more can be said, also not by the interpreter as it exits.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _run(argv: list[str]) -> int:
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    command = COMMANDS.get(chosen or "")
+    parser = _Parser(
+        prog="glus-edge", description="Referring video segmentation: a video and a sentence in, a mask per frame out."
+    )
+    parser.add_argument("--version", action="version", version=f"glus-edge {version('glus-edge')}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    module: CommandModule | None = None
+    try:
+        for name, entry in COMMANDS.items():
+            subparser = subparsers.add_parser(name, help=entry.help, description=f"{name}: {entry.help}.")
+            if entry is command:
+                module = cast(CommandModule, importlib.import_module(entry.module))
+                module.configure(subparser)
+        arguments = parser.parse_args(argv)
+        assert module is not None, "argparse lets nothing but a known command through"
+        return module.run(arguments)
+    except ModuleNotFoundError as error:
+        if command is None or error.name is None or error.name.split(".")[0] == _OWN:
+            raise
+        raise GlusEdgeError(
+            f"{chosen}: got no Python package {error.name}, expected all the command needs; {command.install}"
+        ) from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
