@@ -1,0 +1,46 @@
+"""What the wheel holds, and what importing the runtime brings with it."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_wheel_holds_one_name_and_its_typing_marker(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        ROOT,
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("glus_edge-*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"glus_edge"}
+    for package in ("runtime", "export", "calibration", "benchmarks", "training"):
+        assert f"glus_edge/{package}/__init__.py" in names
+        assert f"glus_edge/{package}/py.typed" in names
+        modules = {
+            f"glus_edge/{path.relative_to(ROOT).as_posix()}"
+            for path in (ROOT / package).rglob("*.py")
+            if "__pycache__" not in path.parts
+        }
+        assert modules <= set(names)
+    assert not [name for name in names if "test" in name.lower().split("/")[1]]
+
+
+def test_the_runtime_brings_neither_torch_nor_any_other_export_library():
+    code = (
+        "import glus_edge.runtime, glus_edge.runtime.commands.segment, sys; "
+        "print(*[name for name in ('torch', 'transformers', 'sam2', 'onnx', 'sentencepiece') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/")
+    assert found.stdout.split() == []
