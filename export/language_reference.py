@@ -64,7 +64,7 @@ class LanguageReference:
         return twice.cos(), twice.sin()
 
     def _heads(self, rows: torch.Tensor, heads: int) -> torch.Tensor:
-        return rows.unflatten(-1, (heads, -1)).transpose(1, 2)  # [B, heads, T, Dh]
+        return rows.view(*rows.shape[:2], heads, -1).transpose(1, 2)  # [B, heads, T, Dh]
 
     def _norm(self, hidden: torch.Tensor, name: str) -> torch.Tensor:
         variance = hidden.square().mean(-1, keepdim=True)

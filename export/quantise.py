@@ -3,6 +3,7 @@
 Works on slices of a matrix [K, N] (K input channels, N output channels), so that a large matrix needs little memory.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -75,15 +76,15 @@ def weights_from_int4(blocks: Int4Blocks, block: int) -> NDArray[np.float32]:
 
 def check_finite(name: str, weights: torch.Tensor, dtype: np.dtype[np.floating]) -> None:
     """Raises CheckpointError naming a tensor that holds NaN, infinity, or a value beyond `dtype`."""
-    low, high = weights.aminmax()
-    largest = max(-low.item(), high.item())
-    if not np.isfinite(largest) or np.isnan(low.item()):
+    low, high = (bound.item() for bound in weights.aminmax())
+    if not (math.isfinite(low) and math.isfinite(high)):
         raise CheckpointError(
             f"{name}: holds NaN or infinity, expected finite weights; the checkpoint is damaged, copy it again"
         )
-    if largest > np.finfo(dtype).max:
+    bound = float(np.finfo(dtype).max)
+    if max(-low, high) > bound:
         raise CheckpointError(
-            f"{name}: holds {largest:g}, expected at most {np.finfo(dtype).max:g} for {dtype}; export with fp32"
+            f"{name}: holds {max(-low, high):g}, expected at most {bound:g} for {dtype}; export with fp32"
         )
 
 
