@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.language_graph import write_language_model
-from glus_edge.export.language_parity import LanguageCases, language_cases
+from glus_edge.export.language_parity import Answers, Questions, measure_language_parity, reference_answers
 from glus_edge.export.language_reference import LanguageReference
 from glus_edge.export.layers import in_dtype
 from glus_edge.export.memory import GIB, available_bytes, needed_bytes
@@ -21,6 +21,7 @@ from glus_edge.export.portability import ALL, RUNTIME, portability_findings
 from glus_edge.export.provenance import provenance
 from glus_edge.export.sample_frames import sample_frames
 from glus_edge.export.staging import new_folder
+from glus_edge.export.stored_weights import StoredWeights
 from glus_edge.export.token_embedding import write_token_embedding
 from glus_edge.export.tokenizer import write_tokenizer
 from glus_edge.export.trace import TORCH_TYPES, write_graph
@@ -33,6 +34,8 @@ from glus_edge.runtime.manifest import FORMAT_VERSION, FileEntry, GraphEntry, Ma
 from glus_edge.runtime.preprocess import clip_pixels
 from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.signatures import GRAPHS, signatures
+
+QUANTISED = ("int8", "int4")
 
 Report = Callable[[str], None]  # one line about what is done now
 
@@ -114,33 +117,31 @@ class _Export:
         )
 
     def _parity(self, prompt: PromptSettings, frames: Sequence[Frame]) -> dict[str, tuple[ParityEntry, ...]]:
-        self.report("running torch on the frames of the comparison")
-        language = self._language_cases(prompt, frames)
-        cases = vision_cases(self.modules, frames, language.segment_embeddings)
-        parity = {}
-        for name in GRAPHS:
-            if name == "language_model":
-                parity[name] = self._language_parity(language)
-                continue
+        self.report("running language_model in torch")
+        questions = self._questions(prompt, frames)
+        stored = StoredWeights(self.checkpoint, self.options.weights, self.options.compute)
+        answers = reference_answers(LanguageReference(stored, self.modules.dimensions), questions)
+        if self.options.weights in QUANTISED:
+            self._note_quantisation(questions, answers[0])
+        self.report("comparing language_model with torch")
+        parity = {"language_model": self._language_parity(questions, answers)}
+        self.report("running the other graphs in torch")
+        cases = vision_cases(self.modules, frames, answers[-1].segment_embedding)
+        for name in self.modules.graphs():
             self.report(f"comparing {name} with torch")
             path = self.folder / f"{name}.onnx"
-            parity[name] = measure_parity(name, path, self.signatures[name], self.options.compute, cases[name])
+            parity[name] = measure_parity(name, path, self.signatures[name], self.options.compute, cases.pop(name))
         return parity
 
-    def _language_cases(self, prompt: PromptSettings, frames: Sequence[Frame]) -> LanguageCases:
+    def _questions(self, prompt: PromptSettings, frames: Sequence[Frame]) -> Questions:
         pixels = np.stack([clip_pixels(frame.rgb, self.modules.clip_image) for frame in frames])
         with torch.inference_mode():
             tokens = self.modules.clip_encoder(torch.from_numpy(pixels)).numpy()
-        return language_cases(
-            LanguageReference(self.checkpoint, self.modules.dimensions, self.options.weights),
-            self.modules.dimensions,
-            prompt,
-            Tokenizer.from_file(str(self.folder / "tokenizer.json")),
-            np.load(self.folder / "token_embedding.npy", mmap_mode="r"),
-            list(tokens),
-        )
+        tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+        embedding = np.load(self.folder / "token_embedding.npy", mmap_mode="r")
+        return Questions(self.modules.dimensions, prompt, tokenizer, embedding, tokens)
 
-    def _language_parity(self, language: LanguageCases) -> tuple[ParityEntry, ...]:
+    def _language_parity(self, questions: Questions, answers: Sequence[Answers]) -> tuple[ParityEntry, ...]:
         path = self.folder / "language_model.onnx"
         needed = needed_bytes((self.folder / "language_model.onnx.data").stat().st_size, self.options.weights)
         available = available_bytes()
@@ -149,10 +150,15 @@ class _Export:
             self.report(f"warning: language_model: {why}")
             self.notes["language_model_parity"] = why
             return ()
-        self.report("comparing language_model with torch")
-        return measure_parity(
-            "language_model", path, self.signatures["language_model"], self.options.compute, language.cases
-        )
+        signature = self.signatures["language_model"]
+        return measure_language_parity(path, signature, self.options.compute, questions, answers)
+
+    def _note_quantisation(self, questions: Questions, quantised: Answers) -> None:
+        """What the storage itself costs, apart from the graph: reported, with no tolerance."""
+        (whole,) = reference_answers(LanguageReference(self.checkpoint, self.modules.dimensions), questions, steps=1)
+        distance = np.linalg.norm(quantised.segment_embedding - whole.segment_embedding)
+        relative = float(distance / np.linalg.norm(whole.segment_embedding))
+        self.notes["language_weights_loss"] = f"segment_embedding {relative:.1e} (relative L2) from unquantised weights"
 
     def _graph_entry(self, name: str, parity: tuple[ParityEntry, ...]) -> GraphEntry:
         is_language = name == "language_model"

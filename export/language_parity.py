@@ -1,110 +1,143 @@
-"""What the language model's graph is compared on: the context, then two questions of two sentences, as the loop asks."""
+"""The language model's graph against torch: questions asked as the loop asks them, cached and padded, in ONNX Runtime;
+answered by torch over each whole prompt, with nothing cached.
+"""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from glus_edge.export.parity import ParityCase, Tensors
+from glus_edge.export.language_reference import LanguageReference
+from glus_edge.export.parity import cpu_session, parity_entry
 from glus_edge.runtime.conversation import Conversation, Rows, rows_from_prompt
 from glus_edge.runtime.kv_cache import KeyValueCache, Prefill
-from glus_edge.runtime.manifest import PromptSettings, WindowSettings
-from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.manifest import ParityEntry, PromptSettings, WindowSettings
+from glus_edge.runtime.signatures import GraphSignature, ModelDimensions
 
 # Of different length, so that one of them is padded.
 SENTENCES = ("the red ball", "the person on the left who turns around and walks away")
-STEPS = 2
+STEPS = 2  # questions: one behind the context alone, one behind a past
+
+Tensors = dict[str, NDArray[Any]]
 
 
-class Reference(Protocol):
-    """The language model in torch."""
+@dataclass(frozen=True)
+class Answers:
+    """What the language model says of one step, for all sentences."""
 
-    def run(self, inputs: Tensors) -> Tensors:
-        """Outputs of the graph from its inputs, by the names of its signature, float32."""
-
-
-class LanguageCases(NamedTuple):
-    """The cases and what the vision graphs go on with."""
-
-    cases: list[ParityCase]
-    segment_embeddings: NDArray[np.float32]  # [sentences, segment_width]
+    segment_embedding: NDArray[np.float32]  # [sentences, segment_width]
+    next_token: NDArray[np.int32]  # [sentences]
 
 
-def language_cases(
-    reference: Reference,
-    dimensions: ModelDimensions,
-    prompt: PromptSettings,
-    tokenizer: Tokenizer,
-    embedding: NDArray[Any],
-    image_tokens: Sequence[NDArray[np.float32]],
-) -> LanguageCases:
-    """Runs the reference over a conversation on frames whose image tokens are given, [image_tokens, language_width] each.
-
-    embedding: [vocabulary_size, language_width].
-    """
-    context_frames = WindowSettings().context_frames
-    context = [index % len(image_tokens) for index in range(context_frames)]
-    conversations = [Conversation(sentence, prompt, tokenizer, context_frames) for sentence in SENTENCES]
-    run = _Run(reference, dimensions, embedding, np.concatenate(list(image_tokens)))
-    for step in range(STEPS):
-        images = [*context, *range(step + 1)]
-        answer = run.ask([rows_from_prompt(c.text(step), images, dimensions.image_tokens) for c in conversations])
-    return LanguageCases(run.cases, answer)
-
-
-class _Run:
-    """Keeps what the reference has cached, and a case of every call."""
+class Questions:
+    """The prompts of a few steps, and their rows as embeddings."""
 
     def __init__(
-        self, reference: Reference, dimensions: ModelDimensions, embedding: NDArray[Any], images: NDArray[np.float32]
+        self,
+        dimensions: ModelDimensions,
+        prompt: PromptSettings,
+        tokenizer: Tokenizer,
+        embedding: NDArray[Any],
+        image_tokens: NDArray[np.float32],
     ) -> None:
-        self.cases: list[ParityCase] = []
-        self._reference, self._dimensions = reference, dimensions
-        self._embedding, self._images = embedding, images
-        self._prefix: Tensors = {}
-        self._past: Tensors = {}
-        self._book: KeyValueCache | None = None
+        """embedding: [vocabulary_size, language_width]; image_tokens: [frames, image_tokens, language_width]."""
+        self.dimensions = dimensions
+        self._embedding = embedding
+        self._images = image_tokens.reshape(-1, dimensions.language_width)
+        count = WindowSettings().context_frames
+        context = [index % len(image_tokens) for index in range(count)]
+        conversations = [Conversation(sentence, prompt, tokenizer, count) for sentence in SENTENCES]
+        self.prompts: list[list[Rows]] = [  # [step][sentence]
+            [
+                rows_from_prompt(conversation.text(step), [*context, *range(step + 1)], dimensions.image_tokens)
+                for conversation in conversations
+            ]
+            for step in range(STEPS)
+        ]
+        first = self.prompts[0][0]
+        # What the loop computes once for all sentences: everything before the first query image.
+        self.prefix = first[: int(np.flatnonzero(first < 0)[-1]) + 1 - dimensions.image_tokens]
 
-    def ask(self, prompts: list[Rows]) -> NDArray[np.float32]:
-        """Prefills what is new of the prompts; [sentences, segment_width]."""
-        if self._book is None:
-            # As the loop does: all up to the first query image is the same for every sentence, and cached once.
-            first_query_row = int(np.flatnonzero(prompts[0] < 0)[-1]) + 1 - self._dimensions.image_tokens
-            prefix = prompts[0][:first_query_row]
-            self._prefix = self._new(self._call(KeyValueCache(1, 0, len(prefix)).plan([prefix]), {}, {}), squeezed=True)
-            self._book = KeyValueCache(len(prompts), len(prefix), sum(map(len, prompts)))
-        prefill = self._book.plan([prompt[self._book.prefix :] for prompt in prompts])
-        kept = {name: rows[: prefill.past] for name, rows in self._past.items()}
-        outputs = self._call(prefill, self._prefix, kept)
-        new = self._new(outputs, squeezed=False)
-        self._past = {name: np.concatenate([kept[name], rows]) if kept else rows for name, rows in new.items()}
-        self._book.record(prefill)
-        return np.asarray(outputs["segment_embedding"], np.float32)
-
-    def _call(self, prefill: Prefill, prefix: Tensors, past: Tensors) -> Tensors:
-        d = self._dimensions
-        rows = prefill.rows
+    def embedded(self, rows: Rows) -> NDArray[np.float32]:
+        """[..., rows] to [..., rows, language_width]."""
         image = self._images[np.where(rows < 0, -1 - rows, 0)]
-        inputs: dict[str, NDArray[Any]] = {
-            "inputs_embeds": np.where(rows[..., None] < 0, image, self._embedding[np.maximum(rows, 0)]),
+        return np.where(rows[..., None] < 0, image, self._embedding[np.maximum(rows, 0)]).astype(np.float32)
+
+
+def reference_answers(reference: LanguageReference, questions: Questions, steps: int = STEPS) -> list[Answers]:
+    """One per step, from whole prompts."""
+    answers = []
+    for prompts in questions.prompts[:steps]:
+        outputs = [reference.forward(torch.from_numpy(questions.embedded(prompt[None]))) for prompt in prompts]
+        answers.append(
+            Answers(
+                torch.cat([output.segment_embedding for output in outputs]).numpy(),
+                torch.cat([output.next_token for output in outputs]).numpy().astype(np.int32),
+            )
+        )
+    return answers
+
+
+def measure_language_parity(
+    path: Path, signature: GraphSignature, compute: str, questions: Questions, expected: Sequence[Answers]
+) -> tuple[ParityEntry, ...]:
+    """One entry for segment_embedding, one for next_token. Raises ParityError where one misses."""
+    graph = _CachedGraph(path, signature, questions)
+    got = [graph.ask(prompts) for prompts in questions.prompts]
+    return tuple(
+        parity_entry(
+            "language_model",
+            name,
+            np.concatenate([getattr(answers, name).ravel() for answers in got]),
+            np.concatenate([getattr(answers, name).ravel() for answers in expected]),
+            compute,
+        )
+        for name in ("segment_embedding", "next_token")
+    )
+
+
+class _CachedGraph:
+    """The graph in ONNX Runtime, with the keys and values of what it has read."""
+
+    def __init__(self, path: Path, signature: GraphSignature, questions: Questions) -> None:
+        self._session = cpu_session(path)
+        self._signature, self._questions = signature, questions
+        names = [tensor.name.removeprefix("new_") for tensor in signature.outputs if tensor.name.startswith("new_")]
+        d = questions.dimensions
+        nothing = np.zeros((0, 1, d.key_value_heads, d.head_width), np.float32)
+        self._prefix: Tensors = dict.fromkeys(names, nothing[:, 0])
+        self._past: Tensors = dict.fromkeys(names, nothing)
+        prefix = questions.prefix
+        read = self._run(KeyValueCache(1, 0, len(prefix)).plan([prefix]))
+        self._prefix = {name: read[f"new_{name}"][:, 0] for name in names}
+        sentences = len(SENTENCES)
+        self._past = {name: np.repeat(nothing, sentences, axis=1) for name in names}
+        capacity = sum(len(prompt) for prompts in questions.prompts for prompt in prompts)
+        self._book = KeyValueCache(sentences, len(prefix), capacity)
+
+    def ask(self, prompts: Sequence[Rows]) -> Answers:
+        """Prefills what is new of each sentence's prompt."""
+        prefill = self._book.plan([prompt[self._book.prefix :] for prompt in prompts])
+        self._past = {name: rows[: prefill.past] for name, rows in self._past.items()}
+        outputs = self._run(prefill)
+        self._past = {name: np.concatenate([rows, outputs[f"new_{name}"]]) for name, rows in self._past.items()}
+        self._book.record(prefill)
+        return Answers(outputs["segment_embedding"], outputs["next_token"])
+
+    def _run(self, prefill: Prefill) -> Tensors:
+        inputs: Tensors = {
+            "inputs_embeds": self._questions.embedded(prefill.rows),
             "positions": prefill.positions,
             "past_positions": prefill.past_positions,
             "attention_mask": prefill.attention_mask,
+            **{f"prefix_{name}": rows for name, rows in self._prefix.items()},
+            **{f"past_{name}": rows for name, rows in self._past.items()},
         }
-        inputs["inputs_embeds"] = inputs["inputs_embeds"].astype(np.float32)
-        head = (d.key_value_heads, d.head_width)
-        for name in self._names():
-            inputs[f"prefix_{name}"] = prefix.get(name, np.zeros((0, *head), np.float32))
-            inputs[f"past_{name}"] = past.get(name, np.zeros((0, len(rows), *head), np.float32))
-        outputs = self._reference.run(inputs)
-        self.cases.append(ParityCase(inputs, outputs))
-        return outputs
-
-    def _new(self, outputs: Tensors, squeezed: bool) -> Tensors:
-        rows = {name: outputs[f"new_{name}"] for name in self._names()}
-        return {name: value[:, 0] for name, value in rows.items()} if squeezed else rows
-
-    def _names(self) -> list[str]:
-        return [f"{kind}_{layer}" for layer in range(self._dimensions.language_layers) for kind in ("key", "value")]
+        feeds = {tensor.name: inputs[tensor.name].astype(tensor.dtype) for tensor in self._signature.inputs}
+        names = [tensor.name for tensor in self._signature.outputs]
+        return dict(zip(names, self._session.run(names, feeds), strict=True))

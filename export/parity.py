@@ -18,7 +18,8 @@ Tensors = Mapping[str, NDArray[Any]]
 # Relative L2 allowed to any output. float32: the same sums in another order. float16: 11 bits, through some fifty
 # layers; a wrong operator is off by 1e-1 or more.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
-# What the stability rule chose: its input areas may straddle the threshold in half precision, so there it is reported.
+# Whole numbers, as the share that differs: what the stability rule chose, the next token. In half precision the rule's
+# areas may straddle the threshold, and an untrained model's tokens tie: reported there.
 SELECTION_TOLERANCES = {"float32": 0.0, "float16": 1.0}
 SELECTED = ("mask_logits", "predicted_iou")  # outputs that follow the selection, and where all candidates are found
 CANDIDATES = ("all_mask_logits", "all_predicted_iou")
@@ -35,7 +36,7 @@ def measure_parity(
     graph: str, path: Path, signature: GraphSignature, compute: str, cases: Iterable[ParityCase]
 ) -> tuple[ParityEntry, ...]:
     """One entry per output, over all cases together. Raises ParityError where one misses, naming graph and output."""
-    session = _session(path)
+    session = cpu_session(path)
     got: dict[str, list[NDArray[Any]]] = {tensor.name: [] for tensor in signature.outputs}
     expected: dict[str, list[NDArray[Any]]] = {tensor.name: [] for tensor in signature.outputs}
     for case in cases:
@@ -52,11 +53,12 @@ def measure_parity(
             got[name].append(value.ravel())
             expected[name].append(wanted[name].ravel())
     return tuple(
-        _entry(graph, name, np.concatenate(got[name]), np.concatenate(expected[name]), compute) for name in got
+        parity_entry(graph, name, np.concatenate(got[name]), np.concatenate(expected[name]), compute) for name in got
     )
 
 
-def _entry(graph: str, name: str, got: NDArray[Any], expected: NDArray[Any], compute: str) -> ParityEntry:
+def parity_entry(graph: str, name: str, got: NDArray[Any], expected: NDArray[Any], compute: str) -> ParityEntry:
+    """How far one output is from torch's. Raises ParityError beyond the tolerance of `compute`; NaN never passes."""
     if np.issubdtype(got.dtype, np.integer):
         tolerance = SELECTION_TOLERANCES[compute]
         differing = float(np.mean(got != expected))
@@ -92,7 +94,8 @@ def _check_selection(graph: str, outputs: Tensors) -> None:
         )
 
 
-def _session(path: Path) -> onnxruntime.InferenceSession:
+def cpu_session(path: Path) -> onnxruntime.InferenceSession:
+    """A graph in ONNX Runtime on the CPU, as it is compared."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     # INT4 products in float32: what is measured is the graph, not a quantisation of its activations.
