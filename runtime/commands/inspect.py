@@ -80,8 +80,8 @@ def describe(directory: Path, manifest: Manifest, tensors: bool = False) -> Iter
         for name, graph in manifest.graphs.items():
             yield ""
             signature = signatures(model, graph.compute)[name]
-            yield from _table([(name, "tensor", "dtype", "shape"), *_tensor_rows("in", signature.inputs)])
-            yield from _table([*_tensor_rows("out", signature.outputs)])
+            inputs, outputs = _tensor_rows("in", signature.inputs), _tensor_rows("out", signature.outputs)
+            yield from _table([(name, "tensor", "dtype", "shape"), *inputs, *outputs])
             axes = ", ".join(f"{axis} {it.minimum}..{it.maximum}" for axis, it in signature.axes.items())
             if axes:
                 yield f"where {axes}"
@@ -95,7 +95,7 @@ def _tensor_rows(kind: str, tensors: Iterable[TensorSignature]) -> Iterator[tupl
 def _parity(graph: GraphEntry) -> str:
     if not graph.parity:
         return "not measured"
-    worst = max(graph.parity, key=lambda entry: entry.relative_l2 / entry.tolerance)
+    worst = max(graph.parity, key=lambda entry: entry.relative_l2 / max(entry.tolerance, 1e-30))
     return f"{worst.output} {worst.relative_l2:.1e} of {worst.tolerance:.0e}"
 
 

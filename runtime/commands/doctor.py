@@ -1,0 +1,195 @@
+"""`glus-edge doctor`: what this machine can run glus-edge on, what is missing, and how to mend it."""
+
+import argparse
+import json
+import platform
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, disk, memory, nvidia_devices, processor
+from glus_edge.runtime.provider_state import ProviderState
+from glus_edge.runtime.schema import to_json
+
+REQUIRED = ("numpy", "onnxruntime", "tokenizers", "av", "pillow", "opencv-python-headless", "tqdm")
+OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "pycuda", "cuda-python", "torch", "sam2")
+# Another distribution of the same module serves as well.
+_SUBSTITUTES = {
+    "onnxruntime": ("onnxruntime-gpu",),
+    "opencv-python-headless": ("opencv-python", "opencv-contrib-python"),
+}
+
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+LITTLE_MEMORY_BYTES = 4 << 30
+LITTLE_DISK_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something to mend."""
+
+    found: str
+    fix: str
+    fatal: bool  # nothing can be segmented before it is mended
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is looked at."""
+
+    python: str
+    platform: str
+    packages: dict[str, str | None]  # version of each distribution, None if it is not installed
+    processor: Processor
+    memory: Space | None
+    disk: Space  # of the current folder
+    nvidia: NvidiaDevices
+    providers: tuple[ProviderState, ...]  # of ONNX Runtime, each tried
+    providers_error: str | None  # why ONNX Runtime could not be asked at all
+    h264: bool  # whether PyAV can write the overlay
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the report; the exit code is 2 if nothing can be segmented here."""
+    report = examine()
+    found = problems(report)
+    if arguments.json:
+        print(json.dumps({**to_json(report), "problems": to_json(found)}, indent=2))
+    else:
+        print("\n".join([*describe(report), "", *_described_problems(found)]))
+    return 2 if any(problem.fatal for problem in found) else 0
+
+
+def examine() -> Report:
+    """Looks at everything; a tiny graph is run on each execution provider."""
+    providers, providers_error = _providers()
+    return Report(
+        python=f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})",
+        platform=platform.platform(),
+        packages={name: _version(name) for name in (*REQUIRED, *OPTIONAL)},
+        processor=processor(),
+        memory=memory(),
+        disk=disk(Path.cwd()),
+        nvidia=nvidia_devices(),
+        providers=providers,
+        providers_error=providers_error,
+        h264=_writes_h264(),
+    )
+
+
+def problems(report: Report) -> tuple[Problem, ...]:
+    """What is wrong with a machine, the worst first."""
+    return tuple(sorted(_problems(report), key=lambda problem: not problem.fatal))
+
+
+def describe(report: Report) -> Iterator[str]:
+    """The report as lines of text."""
+    cpu = report.processor
+    yield f"Python      {report.python}"
+    yield f"platform    {report.platform}"
+    yield f"processor   {cpu.name}, {cpu.usable_threads} of {cpu.threads} threads usable"
+    yield f"            {' '.join(cpu.features) or 'features unknown'}"
+    if report.memory is not None:
+        yield f"memory      {_gigabytes(report.memory)}"
+    yield f"disk        {_gigabytes(report.disk)} (current folder)"
+    if report.nvidia.present:
+        yield f"NVIDIA      {'; '.join(filter(None, (report.nvidia.jetson, *report.nvidia.gpus))) or 'a driver is present'}"
+    else:
+        yield "NVIDIA      no device seen"
+    yield "packages"
+    for name, installed in report.packages.items():
+        yield f"  {name:<24}{installed or 'not installed'}"
+    yield "execution providers of ONNX Runtime"
+    for provider in report.providers:
+        yield f"  {provider.name:<28}{'usable' if provider.usable else 'NOT usable'} ({provider.detail})"
+    if report.providers_error is not None:
+        yield f"  cannot be asked: {report.providers_error}"
+
+
+def _described_problems(found: tuple[Problem, ...]) -> Iterator[str]:
+    if not found:
+        yield "No problem found."
+    for problem in found:
+        yield f"{'PROBLEM' if problem.fatal else 'note'}: {problem.found}"
+        yield f"  fix: {problem.fix}"
+
+
+def _problems(report: Report) -> Iterator[Problem]:
+    packages = report.packages
+    for name in REQUIRED:
+        if packages[name] is None and not any(map(_version, _SUBSTITUTES.get(name, ()))):
+            yield Problem(f"the package {name} is not installed", f"pip install {name}", fatal=True)
+    if report.providers_error is not None:
+        yield Problem(
+            f"ONNX Runtime cannot be used: {report.providers_error}", "pip install --force-reinstall onnxruntime", True
+        )
+    states = {provider.name: provider for provider in report.providers}
+    if report.providers_error is None and not (CPU in states and states[CPU].usable):
+        yield Problem("ONNX Runtime's CPU provider does not work", "pip install --force-reinstall onnxruntime", True)
+    if packages["onnxruntime"] is not None and packages["onnxruntime-gpu"] is not None:
+        yield Problem(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
+            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
+            fatal=False,
+        )
+    if report.nvidia.present and report.providers_error is None and CUDA not in states:
+        yield Problem(
+            "an NVIDIA device, but this ONNX Runtime is built for the CPU only",
+            "pip uninstall -y onnxruntime && pip install onnxruntime-gpu (on Jetson: the wheel made for its JetPack)",
+            fatal=False,
+        )
+    for provider in report.providers:
+        if not provider.usable and provider.name != CPU:
+            yield Problem(
+                f"{provider.name} is listed but does not work: {provider.detail}",
+                "install the CUDA, cuDNN or TensorRT release this ONNX Runtime was built for, or do not use it",
+                fatal=False,
+            )
+    tensorrt = packages["tensorrt"] or packages["tensorrt_rtx"]
+    if tensorrt is not None and packages["pycuda"] is None and packages["cuda-python"] is None:
+        yield Problem("TensorRT without a way to CUDA memory", "pip install pycuda (or cuda-python)", fatal=False)
+    if not report.h264:
+        yield Problem(
+            "PyAV cannot write H.264, which overlay.mp4 needs", "pip install --force-reinstall av", fatal=True
+        )
+    if report.memory is not None and report.memory.free_bytes < LITTLE_MEMORY_BYTES:
+        yield Problem(
+            f"little memory: {_gigabytes(report.memory)}", "close other programs or use a smaller bundle", False
+        )
+    if report.disk.free_bytes < LITTLE_DISK_BYTES:
+        yield Problem(f"little disk: {_gigabytes(report.disk)}", "free some space or write elsewhere", fatal=False)
+
+
+def _providers() -> tuple[tuple[ProviderState, ...], str | None]:
+    try:
+        # Here, so that a missing or broken ONNX Runtime is a finding and not the end of the examination.
+        from glus_edge.runtime.execution_providers import check_providers
+    except ImportError as error:
+        return (), " ".join(str(error).split())
+    return check_providers(), None
+
+
+def _writes_h264() -> bool:
+    try:
+        import av
+    except ImportError:
+        return False
+    return "libx264" in av.codecs_available
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _gigabytes(space: Space) -> str:
+    return f"{space.free_bytes / 1e9:.1f} GB free of {space.total_bytes / 1e9:.1f} GB"

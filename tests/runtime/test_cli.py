@@ -1,0 +1,140 @@
+import argparse
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from importlib.metadata import version
+
+import pytest
+
+from glus_edge.runtime import cli
+from glus_edge.runtime.errors import InputError
+
+
+@pytest.fixture
+def add_command(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Adds a command `try` whose module runs the function given."""
+
+    def add(run: Callable[[argparse.Namespace], int], install: str = "pip install glus-edge") -> None:
+        module = types.ModuleType("a_command")
+        module.configure = lambda parser: parser.add_argument("--size", type=int)  # type: ignore[attr-defined]
+        module.run = run  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, "a_command", module)
+        monkeypatch.setitem(cli.COMMANDS, "try", cli.Command("a_command", "tries", install))
+
+    return add
+
+
+def test_a_command_gets_its_arguments_and_gives_the_exit_code(add_command: Callable[..., None]) -> None:
+    seen = []
+
+    def run(arguments: argparse.Namespace) -> int:
+        seen.append(arguments.size)
+        return 7
+
+    add_command(run)
+    assert cli.main(["try", "--size", "3"]) == 7
+    assert seen == [3]
+
+
+def test_a_users_error_is_one_line_and_exit_code_2(
+    add_command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise InputError("size: got 0,\n expected 1")
+
+    add_command(run)
+    assert cli.main(["try"]) == 2
+    assert capsys.readouterr() == ("", "glus-edge: error: size: got 0, expected 1\n")
+
+
+def test_ctrl_c_is_exit_code_130(add_command: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    add_command(run)
+    assert cli.main(["try"]) == 130
+    assert capsys.readouterr().err == "glus-edge: interrupted\n"
+
+
+def test_a_bug_is_not_hidden(add_command: Callable[..., None]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise ZeroDivisionError
+
+    add_command(run)
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["try"])
+
+
+def test_a_missing_package_tells_what_to_install(
+    add_command: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        import no_such_package.inside  # noqa: F401
+
+        return 0
+
+    add_command(run, "pip install 'glus-edge[export]'")
+    assert cli.main(["try"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no_such_package" in error
+    assert "pip install 'glus-edge[export]'" in error
+
+
+def test_a_missing_module_of_our_own_is_a_bug(add_command: Callable[..., None]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        import glus_edge.runtime.no_such_module  # noqa: F401
+
+        return 0
+
+    add_command(run)
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["try"])
+
+
+@pytest.mark.parametrize("arguments", [[], ["no-such-command"], ["try", "--size", "x"], ["try", "--no-such-option"]])
+def test_what_cannot_be_parsed_is_one_line_and_exit_code_2(
+    add_command: Callable[..., None], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    add_command(lambda _: 0)
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("glus-edge")
+    assert "error: " in error
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_the_help_lists_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--help"])
+    assert exit_.value.code == 0
+    assert cli.COMMANDS[command].help in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"glus-edge {version('glus-edge')}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["segment", "--help"], ["inspect", "--help"], ["doctor"]])
+def test_torch_is_not_imported_by_commands_of_the_runtime(arguments: list[str]) -> None:
+    script = (
+        "import sys\nfrom glus_edge.runtime.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'transformers', 'onnx', 'sam2'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+
+
+def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
+    script = "from glus_edge.runtime.cli import main; import sys; sys.exit(main(['doctor']))"
+    command = f'{sys.executable} -c "{script}" | head -n 1 > /dev/null'
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
