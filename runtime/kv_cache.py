@@ -37,9 +37,10 @@ class KeyValueCache:
     that is long enough. Slots need not be in the order of their positions: attention does not ask for it.
     """
 
-    def __init__(self, sentences: int, prefix: int, capacity: int) -> None:
+    def __init__(self, sentences: int, prefix: int, capacity: int, granule: int = 1) -> None:
         self.prefix = prefix  # rows at positions 0 .. prefix-1, cached once and shared by all sentences
         self.capacity = capacity
+        self.granule = granule  # new rows begin at a multiple of it, so that their address is aligned
         self._rows = np.full((sentences, capacity), _EMPTY, np.int64)
         self._positions = np.zeros((sentences, capacity), np.int32)  # of the rows that are there, else undefined
 
@@ -96,16 +97,17 @@ class KeyValueCache:
         return slots[: len(slots) if agree.all() else int(np.argmin(agree))]
 
     def _first_run(self, kept: list[NDArray[np.int64]], past: int, length: int) -> int:
-        """The first of `length` consecutive slots that no sentence keeps."""
+        """The first of `length` consecutive slots that no sentence keeps, from a multiple of the granule on."""
         free = np.ones(past, bool)
         for slots in kept:
             free[slots] = False
         run = 0
         for slot in range(past):
-            run = run + 1 if free[slot] else 0
+            run = run + 1 if free[slot] and (run or slot % self.granule == 0) else 0
             if run == length:
                 return slot + 1 - length
-        return past - run
+        start = past - run
+        return start + -start % self.granule
 
     def _mask(self, valid: NDArray[np.bool_], past: int, new: int) -> NDArray[np.float32]:
         """Causal over the new rows; empty slots and padding are seen by no one (but a padded row by itself)."""

@@ -1,5 +1,6 @@
 """Asks the language model: prompts in, one segment embedding a sentence out. Only rows that are not cached are computed."""
 
+import math
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.conversation import Rows
-from glus_edge.runtime.device import Array
+from glus_edge.runtime.device import ALIGNMENT, Array
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache, Prefill
@@ -21,6 +22,12 @@ class Answer(NamedTuple):
     segment_embedding: Array  # [sentences, segment_width] float32 on the device; meaningless where not segmented
     segmented: NDArray[np.bool_]  # [sentences] whether the next token is [SEG]
     new_tokens: int  # rows prefilled for each sentence, padding included
+
+
+def row_granule(model: ModelDimensions, dtype: np.dtype[Any] | str, sentences: int) -> int:
+    """Cached rows from one aligned address to the next: 1 unless the model's heads are very narrow."""
+    row_bytes = sentences * model.key_value_heads * model.head_width * np.dtype(dtype).itemsize
+    return ALIGNMENT // math.gcd(ALIGNMENT, row_bytes)
 
 
 class LanguageStep:
@@ -43,10 +50,13 @@ class LanguageStep:
         self._engine, self._model, self._embedding, self._tokens = engine, model, embedding, tokens
         self._segment_token_id = segment_token_id
         self.prefix = prefix  # rows every prompt begins with
-        self._cache = KeyValueCache(sentences, prefix, capacity)
-        # token-major: a call's new rows lie straight behind the past ones, for any number of sentences
-        self._prefix = device.empty((model.language_layers, 2, prefix, *head), dtype)
-        self._past = device.empty((model.language_layers, 2, capacity, sentences, *head), dtype)
+        self._cache = KeyValueCache(sentences, prefix, capacity, row_granule(model, dtype, sentences))
+        # token-major: a call's new rows lie straight behind the past ones, for any number of sentences; each layer's
+        # rows begin at an aligned address
+        self._prefix = device.empty((model.language_layers, 2, _up(prefix, row_granule(model, dtype, 1)), *head), dtype)
+        self._past = device.empty(
+            (model.language_layers, 2, _up(capacity, self._cache.granule), sentences, *head), dtype
+        )
         longest = max(prefix, capacity)
         rows = max(prefix, capacity * sentences)
         self._embeds = Scratch(device, rows * model.language_width, dtype)
@@ -61,16 +71,13 @@ class LanguageStep:
         count = len(rows)
         assert count == self.prefix, f"got a prefix of {count} rows, expected {self.prefix}"
         prefill = KeyValueCache(1, 0, count).plan([rows])
-        empty = self._prefix[:, :, :0]
-        caches = {f"prefix_{kind}_{layer}": empty[layer, i] for layer, i, kind in self._layers()}
-        caches |= {
-            f"past_{kind}_{layer}": empty[layer, i].reshape((0, 1, *empty.shape[3:]))
-            for layer, i, kind in self._layers()
-        }
-        outputs = {
-            f"new_{kind}_{layer}": self._prefix[layer, i].reshape((count, 1, *self._prefix.shape[3:]))
-            for layer, i, kind in self._layers()
-        }
+        head = self._prefix.shape[3:]
+        caches, outputs = {}, {}
+        for layer, i, kind in self._layers():
+            empty = self._prefix[layer, i, :0]
+            caches[f"prefix_{kind}_{layer}"] = empty
+            caches[f"past_{kind}_{layer}"] = empty.reshape((0, 1, *head))
+            outputs[f"new_{kind}_{layer}"] = self._prefix[layer, i, :count].reshape((count, 1, *head))
         self._engine.run(self._inputs(prefill) | caches, outputs)
         self._cache.clear()
 
@@ -84,7 +91,7 @@ class LanguageStep:
         start, stop = prefill.start, prefill.start + prefill.new_tokens
         caches, outputs = {}, {}
         for layer, i, kind in self._layers():
-            caches[f"prefix_{kind}_{layer}"] = self._prefix[layer, i]
+            caches[f"prefix_{kind}_{layer}"] = self._prefix[layer, i, : self.prefix]
             caches[f"past_{kind}_{layer}"] = self._past[layer, i, : prefill.past]
             outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
         outputs |= {"segment_embedding": self._segment_embedding, "next_token": self._next_token}
@@ -121,3 +128,7 @@ class LanguageStep:
         return [
             (layer, i, kind) for layer in range(self._model.language_layers) for i, kind in enumerate(("key", "value"))
         ]
+
+
+def _up(count: int, granule: int) -> int:
+    return count + -count % granule

@@ -11,7 +11,7 @@ from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache
-from glus_edge.runtime.language_step import LanguageStep
+from glus_edge.runtime.language_step import LanguageStep, row_granule
 from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngines, Tracked
 from glus_edge.runtime.preprocess import masks_from_logits
 from glus_edge.runtime.result import FrameResult, Scores
@@ -112,7 +112,8 @@ class Session:
 
     def _cache_capacity(self, prefix: int) -> int:
         """Cache slots the policy's steps need, found by planning them with frames that are all different."""
-        book = KeyValueCache(len(self._conversations), prefix, 1 << 16)
+        sentences, dtype = len(self._conversations), self._engines.language_model.signature.inputs[0].dtype
+        book = KeyValueCache(sentences, prefix, 1 << 16, row_granule(self._model, dtype, sentences))
         capacity, window = 0, Window(0, keep=False)
         for step in range(4 * self._manifest.window.query_frames):
             previous, window = window, self.policy.window(step)
