@@ -12,6 +12,7 @@ import numpy as np
 from glus_edge.runtime.atomic_file import write_file, written_aside
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.mask_png import png_from_mask
 from glus_edge.runtime.output_folder import (
     MASK_FOLDER,
     OVERLAY_FILE,
@@ -82,9 +83,7 @@ class OutputWriter:
         """Writes a frame's masks. Errors: OutputError."""
         assert result.masks.shape == (len(self._sentences), *frame.size), (result.masks.shape, frame.size)
         for sentence, mask in enumerate(result.masks):
-            encoded, png = cv2.imencode(".png", mask.astype(np.uint8) * 255, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-            assert encoded
-            write_file(self._mask_path(sentence, result.index), png.tobytes())
+            write_file(self._mask_path(sentence, result.index), png_from_mask(mask))
         self._record.add(frame.time, result)
 
     def finish(self, status: str | None = None, reason: str | None = None) -> None:
