@@ -2,6 +2,7 @@
 
 import pickle
 import struct
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,7 +72,9 @@ def infos_of(path: Path) -> dict[str, TensorInfo]:
 @contextmanager
 def _one_line(path: Path) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about a pickle's protocol: what matters follows as an error
+            yield
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: does not exist; give the complete folder") from error
     except pickle.UnpicklingError as error:

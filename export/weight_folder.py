@@ -97,7 +97,7 @@ def _shards_of(index: Path) -> dict[Path, set[str]]:
     shards: dict[Path, set[str]] = {}
     for name, file in weight_map.values.items():
         # A shard lies beside its index: "../x.bin" or "/etc/x" would read a file the user did not give.
-        if not isinstance(file, str) or file != Path(file).name or "\\" in file or not file.isprintable():
+        if not isinstance(file, str) or not _is_plain_name(file):
             raise CheckpointError(f"{index}: weight_map of {name}: got {str(file)[:60]!r}, expected a plain file name")
         shards.setdefault(index.parent / file, set()).add(name)
     missing = [path.name for path in shards if not path.is_file()]
@@ -107,3 +107,7 @@ def _shards_of(index: Path) -> dict[Path, set[str]]:
             "copy the complete checkpoint"
         )
     return shards
+
+
+def _is_plain_name(file: str) -> bool:
+    return file == Path(file).name and file not in ("", "..") and "\\" not in file and file.isprintable()
