@@ -142,3 +142,33 @@ def test_sentences_that_fail_at_different_frames_do_not_disturb_each_other(faili
         for place, results in enumerate(alone):
             assert result.scores[place].segmented == results[step].scores[0].segmented
             assert golden.iou(result.masks[place], results[step].masks[0]) >= 0.999
+
+
+@pytest.mark.parametrize("run", ["exp0_gammareset", "exp1_gammareset"])
+def test_the_references_own_gamma_gives_the_masks_of_its_script(golden_bundle_reference_gamma, monkeypatch, run):
+    outputs, expected = golden.record(monkeypatch), golden.expected(run)
+    with Segmenter.open(golden_bundle_reference_gamma) as opened:
+        results = list(opened.segment(golden.FRAMES, [golden.sentence(run)]))
+    for step, (result, wanted) in enumerate(zip(results, golden.expected_masks(run), strict=True)):
+        assert golden.relative_l2(outputs["memory_slot"][step][0], expected["maskmem"][step]) <= 1e-3
+        assert golden.iou(result.masks[0], wanted) >= 0.999
+
+
+@pytest.mark.parametrize("run", ["exp0", "exp1"])
+def test_half_precision_keeps_the_masks(golden_bundle_fp16, run):
+    """Frames on which the stability rule chooses another of the four masks are counted apart: none on this clip."""
+    expected, masks = golden.expected(run), golden.expected_masks(run)
+    with Segmenter.open(golden_bundle_fp16) as opened:
+        results = list(opened.segment(golden.FRAMES, [golden.sentence(run)]))
+    same = [result.scores[0].selected_mask == expected["selected_mask"][step] for step, result in enumerate(results)]
+    ious = [golden.iou(result.masks[0], wanted) for result, wanted in zip(results, masks, strict=True)]
+    assert sum(same) == len(results)
+    assert np.mean(ious) >= 0.99
+
+
+def test_a_four_bit_language_model_runs_and_stays_near_on_weights_that_are_not_trained(golden_bundle_int4, monkeypatch):
+    outputs, expected = golden.record(monkeypatch), golden.expected("exp0")
+    with Segmenter.open(golden_bundle_int4) as opened:
+        results = list(opened.segment(golden.FRAMES, [golden.sentence("exp0")]))
+    assert all(result.scores[0].segmented for result in results)
+    assert golden.relative_l2(outputs["segment_embedding"][0][0], expected["seg_embed"][0]) < 0.6
