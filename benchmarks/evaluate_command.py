@@ -1,0 +1,109 @@
+"""`glus-edge evaluate --bundle B --dataset generated|FOLDER --output r.json`: J&F of a bundle."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
+from glus_edge.benchmarks.datasets import GENERATED, open_dataset
+from glus_edge.benchmarks.environment import environment
+from glus_edge.benchmarks.evaluation import Summary, evaluate, summary
+from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.progress import terminal_bar
+from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.window import POLICIES
+
+FORMAT = "glus-edge evaluation"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
+    parser.add_argument(
+        "--dataset",
+        default=GENERATED,
+        metavar="generated|FOLDER",
+        help="the generated held-out set, or a folder in MeViS's format (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="JSON", help="the record to write")
+    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
+    parser.add_argument("--keyframe", default="first", metavar="first|N", help="see `segment` (default: %(default)s)")
+    parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
+    parser.add_argument(
+        "--compare", type=Path, metavar="JSON", help="an earlier record: the difference, by a paired bootstrap over videos"
+    )
+    add_engine_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Evaluates, writes the record and prints a table."""
+    earlier = read_scores(arguments.compare) if arguments.compare else None
+    dataset = open_dataset(arguments.dataset)
+    videos = len(dataset) if arguments.videos is None else arguments.videos
+    if not 0 < videos <= len(dataset):
+        raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    with Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter:
+        scores = evaluate(segmenter, dataset, videos, arguments.policy, arguments.keyframe, terminal_bar)
+        manifest = segmenter.bundle.manifest
+        backend = segmenter.backend.name
+    means = summary(scores)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        **to_json(means),
+        "policy": arguments.policy,
+        "key_frame": arguments.keyframe,
+        "dataset": dataset.name,
+        "videos": videos,
+        "sentences": len(scores),
+        "bundle": manifest.name,
+        "backend": backend,
+        "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
+        "environment": to_json(environment(arguments.threads)),
+        "difference": None,
+        "scores": [to_json(score) | {"j_and_f": score.j_and_f} for score in scores],
+    }
+    difference = None
+    if earlier is not None:
+        now = {(score.video, score.sentence): score.j_and_f for score in scores if score.kind != "none"}
+        if not now.keys() & earlier.keys():
+            raise InputError(f"{arguments.compare}: got no sentence of these videos, expected a record of {dataset.name}")
+        difference = paired_bootstrap(now, earlier)
+        record["difference"] = {"to": str(arguments.compare), **difference._asdict()}
+    write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+    _print(means, len(scores), videos, difference)
+    return 0
+
+
+def read_scores(path: Path) -> dict[Key, float]:
+    """J&F of every sentence with a target in a record. InputError: the file is none."""
+    try:
+        document = json.loads(path.read_bytes())
+        if document["format"] != FORMAT:
+            raise InputError(f"{path}: got {document['format']!r}, expected a record of `glus-edge evaluate`")
+        return {
+            (str(score["video"]), str(score["sentence"])): float(score["j_and_f"])
+            for score in document["scores"]
+            if score["kind"] != "none"
+        }
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a record of `glus-edge evaluate`") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"{path}: got {error!r}, expected a record of `glus-edge evaluate`") from error
+
+
+def _print(means: Summary, sentences: int, videos: int, difference: Difference | None) -> None:
+    print(f"{videos} videos, {sentences} sentences; points, 0 to 100")
+    for kind, value in means.j_and_f.items():
+        if value is not None:
+            print(f"  J&F {kind:12s} {value:6.2f}")
+    if means.empty_accuracy is not None:
+        print(f"  empty where nothing is meant {means.empty_accuracy:6.2f}")
+    if difference:
+        print(
+            f"  difference {difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}] "
+            f"over {difference.sentences} sentences of {difference.videos} videos"
+        )
