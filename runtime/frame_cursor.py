@@ -7,7 +7,8 @@ from av.video.frame import VideoFrame
 from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.frame_index import FrameIndex, fingerprint
-from glus_edge.runtime.video_decoder import VideoDecoder, upright_rgb
+from glus_edge.runtime.upright import upright_rgb
+from glus_edge.runtime.video_decoder import VideoDecoder
 
 _DECODE_THROUGH = 16  # frames worth decoding to spare a seek, which empties the decoder's pipeline
 

@@ -12,7 +12,8 @@ from av.video.frame import VideoFrame
 from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.frame import FrameSize
 from glus_edge.runtime.progress import Progress, silent
-from glus_edge.runtime.video_decoder import VideoDecoder, upright_rgb
+from glus_edge.runtime.upright import upright_rgb
+from glus_edge.runtime.video_decoder import VideoDecoder
 
 DEFAULT_FRAME_RATE = Fraction(25)  # frames per second where a file says nothing: a raw stream
 _SLACK_S = Fraction(1, 4)  # stated lengths are rounded, and the last frame's duration is often a guess

@@ -1,18 +1,15 @@
 """Decodes the video stream of a file, packet by packet, and notices where it is damaged."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
-import numpy as np
-from av.buffer import Buffer
 from av.packet import Packet
 from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
 from glus_edge.runtime.errors import VideoError
 
@@ -116,20 +113,6 @@ class VideoDecoder:
         if self.stream.duration is not None and self.stream.time_base is not None:
             return self.stream.duration * self.stream.time_base
         return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
-
-
-def upright_rgb(frame: VideoFrame) -> NDArray[np.uint8]:
-    """The picture as a player shows it: uint8 [H, W, 3], turned and mirrored as the file's display matrix says."""
-    rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
-    matrix = cast("Mapping[str, Buffer]", frame.side_data).get("DISPLAYMATRIX")
-    if matrix is None:
-        return rgb
-    # x' = a x + c y, y' = b x + d y (libavutil/display.h). Players turn by quarters only, and so do we.
-    a, b, _, c, d = np.frombuffer(bytes(matrix), np.int32)[:5]
-    if abs(int(a)) < abs(int(b)):
-        rgb = rgb.transpose(1, 0, 2)
-        a, d = c, b
-    return np.ascontiguousarray(rgb[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
 
 
 def _is_cover(stream: VideoStream) -> bool:

@@ -31,7 +31,6 @@ def write_video(tmp_path: Path) -> VideoWriter:
         pixels: str = "yuv420p",
         times: Sequence[int] | None = None,
         rate: int = 20,
-        rotation: int | None = None,
         options: dict[str, str] | None = None,
         container_options: dict[str, str] | None = None,
     ) -> Path:
@@ -42,8 +41,6 @@ def write_video(tmp_path: Path) -> VideoWriter:
             stream.width, stream.height, stream.pix_fmt = width, height, pixels
             if times is not None:
                 stream.codec_context.time_base = Fraction(1, 1000)
-            if rotation is not None:
-                stream.set_display_rotation(rotation)
             for index in range(frames):
                 frame = av.VideoFrame.from_ndarray(picture(index, height, width), format="rgb24")
                 if times is not None:

@@ -1,3 +1,4 @@
+import struct
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -109,10 +110,40 @@ def test_a_constant_frame_rate_is_the_stated_one(write_video: VideoWriter) -> No
     assert open_video(write_video("clip.mkv", rate=30)).frame_rate == Fraction(30)
 
 
-@pytest.mark.parametrize(("rotation", "turns"), [(0, 0), (90, 1), (180, 2), (270, 3)])
-def test_a_rotated_video_is_read_upright(write_video: VideoWriter, rotation: int, turns: int) -> None:
-    path = write_video(rotation=rotation, options={"g": "10"})
-    upright = [np.rot90(rgb, turns) for rgb in sequential(path)]
+def set_display_matrix(path: Path, quarter: tuple[int, int, int, int]) -> None:
+    """Writes a, b, c, d of the matrix into an MP4's track header (ISO 14496-12, version 0)."""
+    data = bytearray(path.read_bytes())
+    matrix = data.index(b"tkhd") + 4 + 40
+    for place, value in zip((0, 1, 3, 4), quarter, strict=True):
+        struct.pack_into(">i", data, matrix + 4 * place, value << 16)
+    path.write_bytes(data)
+
+
+def as_displayed(rgb: np.ndarray, quarter: tuple[int, int, int, int]) -> np.ndarray:
+    """Every pixel (x, y) at (a x + c y, b x + d y), moved to where both begin at 0."""
+    a, b, c, d = quarter
+    y, x = np.indices(rgb.shape[:2])
+    new_x, new_y = a * x + c * y, b * x + d * y
+    new_x, new_y = new_x - new_x.min(), new_y - new_y.min()
+    shown = np.empty((new_y.max() + 1, new_x.max() + 1, 3), np.uint8)
+    shown[new_y, new_x] = rgb
+    return shown
+
+
+@pytest.mark.parametrize(
+    "quarter",
+    [
+        *((1, 0, 0, 1), (0, 1, -1, 0), (-1, 0, 0, -1), (0, -1, 1, 0)),  # turned
+        *((-1, 0, 0, 1), (1, 0, 0, -1), (0, 1, 1, 0), (0, -1, -1, 0)),  # mirrored
+    ],
+)
+def test_a_turned_or_mirrored_video_is_read_upright(
+    write_video: VideoWriter, quarter: tuple[int, int, int, int]
+) -> None:
+    path = write_video(options={"g": "10"})
+    stored = sequential(path)
+    set_display_matrix(path, quarter)
+    upright = [as_displayed(rgb, quarter) for rgb in stored]
     video = open_video(path)
     assert video.size == FrameSize(*upright[0].shape[:2])
     for index in (0, 29, 12):
