@@ -37,7 +37,7 @@ def flat(pixels: str, matrix: int, range_: int) -> av.VideoFrame:
 def test_colours_follow_the_matrix_and_range_of_the_video(matrix: int, pixels: str, range_: int, full: bool) -> None:
     rgb = upright_rgb(flat(pixels, matrix, range_))
     assert rgb.shape == (48, 64, 3)
-    # The converter works with tables; the wrong matrix or range would be off by ten and more.
+    # The converter works with tables; the wrong matrix or range would be off by five or more.
     assert np.abs(rgb - converted(matrix, full)).max() <= 3
 
 
