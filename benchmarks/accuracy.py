@@ -29,8 +29,8 @@ def boundary_accuracy(mask: Mask, truth: Mask) -> float:
     if not found_count or not wanted_count:
         return float(found_count == wanted_count)
     disc = _disc(math.ceil(BOUNDARY_TOLERANCE * math.hypot(*mask.shape)))
-    precision = int((found & cv2.dilate(wanted, disc)).sum()) / found_count
-    recall = int((wanted & cv2.dilate(found, disc)).sum()) / wanted_count
+    precision = int(found[cv2.dilate(wanted, disc) > 0].sum()) / found_count
+    recall = int(wanted[cv2.dilate(found, disc) > 0].sum()) / wanted_count
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
@@ -47,4 +47,5 @@ def boundary_map(mask: Mask) -> NDArray[np.uint8]:
 @lru_cache(maxsize=8)
 def _disc(radius: int) -> NDArray[np.uint8]:
     offsets = np.arange(-radius, radius + 1)
-    return (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
+    disc: NDArray[np.uint8] = (offsets[:, None] ** 2 + offsets**2 <= radius**2).astype(np.uint8)
+    return disc

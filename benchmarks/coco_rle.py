@@ -46,7 +46,9 @@ def _run_lengths(text: str) -> list[int]:
             runs.append(value + (runs[-2] if len(runs) > 2 else 0))
             value = shift = 0
     if shift:
-        raise RunLengthError("got compressed counts that end in the middle of a number, expected COCO's run-length text")
+        raise RunLengthError(
+            "got compressed counts that end in the middle of a number, expected COCO's run-length text"
+        )
     return runs
 
 

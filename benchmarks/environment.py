@@ -28,7 +28,7 @@ class Environment:
 def environment(threads: int, packages: Sequence[str] = PACKAGES) -> Environment:
     """This machine, now. `threads` as on the command line: 0 is every usable one."""
     return Environment(
-        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),  # noqa: UP017 (Python 3.10)
+        date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         processor=processor(),
         nvidia=nvidia_devices(),
         memory=memory(),

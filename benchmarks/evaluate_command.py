@@ -34,7 +34,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keyframe", default="first", metavar="first|N", help="see `segment` (default: %(default)s)")
     parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
     parser.add_argument(
-        "--compare", type=Path, metavar="JSON", help="an earlier record: the difference, by a paired bootstrap over videos"
+        "--compare",
+        type=Path,
+        metavar="JSON",
+        help="an earlier record: the difference, by a paired bootstrap over videos",
     )
     add_engine_arguments(parser)
 
@@ -70,7 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
     if earlier is not None:
         now = {(score.video, score.sentence): score.j_and_f for score in scores if score.kind != "none"}
         if not now.keys() & earlier.keys():
-            raise InputError(f"{arguments.compare}: got no sentence of these videos, expected a record of {dataset.name}")
+            raise InputError(
+                f"{arguments.compare}: got no sentence of these videos, expected a record of {dataset.name}"
+            )
         difference = paired_bootstrap(now, earlier)
         record["difference"] = {"to": str(arguments.compare), **difference._asdict()}
     write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
@@ -90,7 +95,9 @@ def read_scores(path: Path) -> dict[Key, float]:
             if score["kind"] != "none"
         }
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a record of `glus-edge evaluate`") from error
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}), expected a record of `glus-edge evaluate`"
+        ) from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise InputError(f"{path}: got {error!r}, expected a record of `glus-edge evaluate`") from error
 

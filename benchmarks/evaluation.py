@@ -79,10 +79,13 @@ def _scores(segmenter: Segmenter, asked: ReferringVideo, policy: str, key_frame:
             rows = np.zeros((video.frame_count, len(batch), 4))  # J, F, empty, segmented
             for result in segmenter.segment(video, texts, policy=policy, key_frame=key_frame):
                 truth = asked.truth(result.index)[start : start + len(batch)]
-                for row, mask, true, scored in zip(
-                    rows[result.index], result.masks, truth, result.scores, strict=True
-                ):
-                    row[:] = region_similarity(mask, true), boundary_accuracy(mask, true), not mask.any(), scored.segmented
+                for row, mask, true, scored in zip(rows[result.index], result.masks, truth, result.scores, strict=True):
+                    row[:] = (
+                        region_similarity(mask, true),
+                        boundary_accuracy(mask, true),
+                        not mask.any(),
+                        scored.segmented,
+                    )
             scores += [_score(asked.name, each, rows[:, place]) for place, each in enumerate(batch)]
     finally:
         video.close()

@@ -40,6 +40,7 @@ COMMANDS = {
         "a GLUS checkpoint becomes a bundle",
         "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0",
     ),
+    "evaluate": Command("glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F"),
     "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),
     "doctor": Command("glus_edge.runtime.commands.doctor", "what this machine can run, and what is missing"),
 }

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from glus_edge.benchmarks.coco_rle import RunLengthError, mask_from_rle
 
 # What pycocotools 2.0 encodes for the mask of the test that uses it.
-COCO_TEXT = 'f9S1i000000000000000000000000000000000000000000000000Rc0ROl]O00000000000000000\\O'
+COCO_TEXT = "f9S1i000000000000000000000000000000000000000000000000Rc0ROl]O00000000000000000\\O"
 
 MASKS = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(bool, shape))
 

@@ -1,0 +1,102 @@
+"""`glus-edge evaluate` on the golden clip, whose true masks are those the reference predicted."""
+
+import json
+
+import numpy as np
+import pytest
+
+from glus_edge.benchmarks.bootstrap import paired_bootstrap
+from glus_edge.benchmarks.evaluation import SentenceScore, summary
+from glus_edge.runtime.cli import main
+from tests.benchmarks.mevis_folder import write_mevis
+
+
+def score(kind, region, boundary, empty=0.0):
+    return SentenceScore("v", "0", "a thing", kind, 4, region, boundary, empty, 100.0)
+
+
+def test_means_weigh_sentences_alike_and_leave_those_without_a_target_out():
+    means = summary([score("appearance", 80, 60), score("motion", 20, 40), score("", 50, 50), score("none", 3, 3, 75)])
+    assert means.j_and_f == {"all": 50.0, "appearance": 70.0, "relation": None, "motion": 30.0}
+    assert (means.region, means.boundary, means.empty_accuracy) == (50.0, 50.0, 75.0)
+
+
+def test_the_bootstrap_draws_videos_and_not_sentences():
+    # Video a is better by 10 in its hundred sentences, video b worse by 10 in its one.
+    first = {("a", str(i)): 60.0 for i in range(100)} | {("b", "0"): 40.0}
+    second = dict.fromkeys(first, 50.0)
+    difference = paired_bootstrap(first, second)
+    assert difference.mean == pytest.approx((100 * 10 - 10) / 101)
+    assert (difference.low, difference.high) == (-10.0, 10.0)
+    assert difference.share_above == pytest.approx(0.75, abs=0.02)  # unless both draws are b
+    assert (difference.sentences, difference.videos) == (101, 2)
+
+
+def test_the_bootstraps_interval_is_that_of_independent_videos():
+    rng = np.random.default_rng(3)
+    first = {(str(video), "0"): float(rng.normal(1, 5)) for video in range(400)}
+    difference = paired_bootstrap(first, dict.fromkeys(first, 0.0))
+    assert difference.high - difference.low == pytest.approx(2 * 1.96 * 5 / np.sqrt(400), rel=0.15)
+
+
+def test_runs_without_a_common_sentence_cannot_be_compared():
+    with pytest.raises(ValueError, match="common"):
+        paired_bootstrap({("a", "0"): 1.0}, {("b", "0"): 1.0})
+
+
+@pytest.mark.torch
+def test_the_references_masks_score_a_hundred_and_the_record_says_all(golden_bundle, tmp_path, capsys):
+    folder, record = write_mevis(tmp_path / "set", ("one", "two")), tmp_path / "r.json"
+    common = ["evaluate", "--bundle", str(golden_bundle), "--dataset", str(folder)]
+    assert main([*common, "--output", str(record)]) == 0
+    document = json.loads(record.read_text())
+    assert document["j_and_f"]["appearance"] >= 99.9
+    assert document["j_and_f"]["motion"] >= 99.9
+    assert document["j_and_f"]["relation"] is None
+    assert document["j_and_f"]["all"] < 99  # sentence 2 names one object, its truth is the union of two
+    assert document["empty_accuracy"] == 0.0
+    assert (document["policy"], document["videos"], document["sentences"]) == ("exact", 2, 8)
+    assert document["environment"]["packages"]["onnxruntime"]
+    assert len(document["scores"]) == 8
+    assert "J&F all" in capsys.readouterr().out
+
+    window = tmp_path / "w.json"
+    options = ["--policy", "window", "--videos", "1", "--compare", str(record)]
+    assert main([*common, "--output", str(window), *options]) == 0
+    difference = json.loads(window.read_text())["difference"]
+    assert difference["mean"] < 0
+    assert (difference["sentences"], difference["videos"]) == (3, 1)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--videos", "0"], "--videos: got 0, expected 1 to 1"),
+        (["--videos", "2"], "--videos: got 2, expected 1 to 1"),
+        (["--compare", "absent.json"], "absent.json: cannot be read"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(golden_bundle, tmp_path, capsys, arguments, message):
+    folder = write_mevis(tmp_path / "set")
+    common = [
+        "evaluate",
+        "--bundle",
+        str(golden_bundle),
+        "--dataset",
+        str(folder),
+        "--output",
+        str(tmp_path / "r.json"),
+    ]
+    assert main([*common, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}', '{"format": "glus-edge evaluation"}'])
+def test_a_file_that_is_no_record_is_one_line(tmp_path, capsys, content):
+    (tmp_path / "r.json").write_text(content)
+    arguments = ["evaluate", "--bundle", "b", "--output", "o.json", "--compare", str(tmp_path / "r.json")]
+    assert main(arguments) == 2
+    assert "expected a record of `glus-edge evaluate`" in capsys.readouterr().err
