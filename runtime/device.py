@@ -35,8 +35,15 @@ class Array(Protocol):
 class Device(Protocol):
     """Allocates and moves arrays."""
 
+    @property
+    def concurrent(self) -> bool:
+        """Whether engines run beside the host and beside each other: `run` returns before they are done."""
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> Array:
         """A new block, aligned to ALIGNMENT bytes, contents undefined."""
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> Array:
+        """A new block of zeros: for what may be read, masked, before it is written, and must not be NaN."""
 
     def write(self, target: Array, source: HostArray) -> None:
         """Host to device; shapes agree, the dtype is converted to the target's."""
@@ -51,6 +58,8 @@ class Device(Protocol):
 class HostDevice:
     """Main memory: arrays are numpy arrays."""
 
+    concurrent = False
+
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> HostArray:
         """See Device."""
         kind = np.dtype(dtype)
@@ -58,6 +67,12 @@ class HostDevice:
         block = np.empty(size + ALIGNMENT, np.uint8)
         offset = -block.ctypes.data % ALIGNMENT
         return block[offset : offset + size].view(kind).reshape(shape)
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> HostArray:
+        """See Device."""
+        block = self.empty(shape, dtype)
+        block[...] = 0
+        return block
 
     def write(self, target: Array, source: HostArray) -> None:
         """See Device."""

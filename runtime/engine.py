@@ -14,7 +14,10 @@ class Engine(Protocol):
 
     name: str
     signature: GraphSignature
-    device: Device
+
+    @property
+    def device(self) -> Device:
+        """Where its tensors live."""
 
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """Reads every input and writes the outputs that are given, in place. Arrays lie on `device`."""
@@ -27,7 +30,10 @@ class Backend(Protocol):
     """Opens the graphs of a bundle on one device."""
 
     name: str
-    device: Device
+
+    @property
+    def device(self) -> Device:
+        """Where the tensors of its engines live."""
 
     def open(self, graph: str) -> Engine:
         """The engine of a graph of the bundle. EngineError: it cannot be run here."""

@@ -52,9 +52,9 @@ class LanguageStep:
         self.prefix = prefix  # rows every prompt begins with
         self._cache = KeyValueCache(sentences, prefix, capacity, row_granule(model, dtype, sentences))
         # token-major: a call's new rows lie straight behind the past ones, for any number of sentences; each layer's
-        # rows begin at an aligned address
+        # rows begin at an aligned address. Zeros: a row that no sentence holds is masked, but NaN would show through.
         self._prefix = device.empty((model.language_layers, 2, _up(prefix, row_granule(model, dtype, 1)), *head), dtype)
-        self._past = device.empty(
+        self._past = device.zeros(
             (model.language_layers, 2, _up(capacity, self._cache.granule), sentences, *head), dtype
         )
         longest = max(prefix, capacity)

@@ -43,13 +43,22 @@ class ImageFeatures:
             tensor.name: engine.device.empty(tuple(int(size) for size in tensor.shape), tensor.dtype)
             for tensor in engine.signature.outputs
         }
+        self._frame: Frame | None = None  # whose features `maps` holds, or will
+
+    def begin(self, frame: Frame) -> None:
+        """Starts on a frame early where that costs no time: beside the language model, on a device that can."""
+        if self._engine.device.concurrent:
+            self.encode(frame)
 
     def encode(self, frame: Frame) -> None:
         """Fills `maps` (features_stride_4, _8, _16, features_without_memory) for this frame."""
+        if frame is self._frame:
+            return
         with self._stopwatch.stage("preprocess"):
             self._engine.device.write(self._pixels[0], sam_pixels(frame.rgb, self._settings))
         with self._stopwatch.stage("image_encoder"):
             self._engine.run({"sam_pixels": self._pixels}, self.maps)
+        self._frame = frame
 
 
 class MaskTracker:
@@ -98,13 +107,15 @@ class MaskTracker:
                 },
                 self._outputs,
             )
+            # Read before the memory is made: a concurrent device makes it while the host turns logits into masks.
+            tracked = Tracked(**{name: self._device.read(self._outputs[name]) for name in Tracked._fields})
         with self._stopwatch.stage("memory_encoder"):
             slot = self._bank.store(step, frozenset(np.flatnonzero(segmented).tolist()))
             self._engines.memory_encoder.run(
                 {"conditioned_features": self._conditioned, "mask_logits": self._outputs["mask_logits"]},
                 {"memory_slot": self._memory[slot]},
             )
-        return Tracked(**{name: self._device.read(self._outputs[name]) for name in Tracked._fields})
+        return tracked
 
     def copy_to(self, other: "MaskTracker") -> None:
         """Gives the other direction of a run the memories so far: those of the key frame."""

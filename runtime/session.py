@@ -137,6 +137,7 @@ class Direction:
     def step(self, frame: Frame) -> FrameResult:
         """The masks of the next frame."""
         session, stopwatch = self._session, self._session.stopwatch
+        session.features.begin(frame)
         session.tokens.add(frame)
         window = session.policy.window(self._step)
         with stopwatch.stage("language_model"):

@@ -1,0 +1,211 @@
+"""TensorRT as the engine: caller-owned device memory, streams, CUDA graphs. The same code over TensorRT for RTX."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.cuda import Cuda, open_cuda
+from glus_edge.runtime.cuda_device import MAIN, CudaArray, CudaDevice, cuda_array
+from glus_edge.runtime.device import ALIGNMENT, Array
+from glus_edge.runtime.engine import Engine, check_tensors
+from glus_edge.runtime.engine_store import EngineStore
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.signatures import GraphSignature, TensorSignature
+from glus_edge.runtime.tensorrt_build import profile_shape
+from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt
+
+# The image encoder needs nothing of the language model: on its own stream the two overlap.
+STREAMS = {"image_encoder": "image", "sam_preprocess": "image"}
+# Graphs whose shapes and addresses recur. The language model's do not: its cache grows from frame to frame.
+CAPTURED = frozenset({"clip_encoder", "image_encoder", "memory_attention", "mask_decoder", "memory_encoder"})
+_MOST_GRAPHS = 32  # captured for one engine; beyond that it runs without
+
+
+@dataclass(frozen=True)
+class TensorRtOptions:
+    """How engines are run."""
+
+    library: str = "tensorrt"  # or 'tensorrt-rtx'
+    cuda: str = "auto"  # 'auto', 'cuda-python' or 'pycuda'
+    cuda_graphs: bool = True  # replay the kernels of graphs whose shapes and addresses recur
+
+
+class TensorRtEngine:
+    """One deserialised plan with one execution context."""
+
+    def __init__(
+        self,
+        tensorrt: TensorRt,
+        name: str,
+        signature: GraphSignature,
+        plan: Any,
+        device: CudaDevice,
+        *,
+        cuda_graphs: bool = True,
+    ) -> None:
+        """EngineError: the plan is not for this TensorRT and device, or its tensors are not the signature's."""
+        self.name, self.signature, self.device = name, signature, device
+        self.stream = device.stream(STREAMS.get(name, MAIN))
+        self._tensorrt = tensorrt
+        tensorrt.messages.clear()
+        self._runtime = tensorrt.api.Runtime(tensorrt.logger)
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"{name}: {tensorrt.library} {tensorrt.version} cannot load the engine: "
+                f"{tensorrt.messages.first_error()}; build it again on this machine"
+            )
+        self._check_interface()
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, or "
+                "build with smaller limits"
+            )
+        self._captures = cuda_graphs and device.cuda.has_graphs and name in CAPTURED
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+        self._graphs: dict[tuple[int, ...], int | None] = {}  # by addresses; None: seen once, not captured yet
+        self._unwanted: dict[str, CudaArray] = {}  # where outputs go that the caller does not ask for
+
+    def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """See Engine. Returns when the work is enqueued: `device.read` waits for it."""
+        self._check_limits(check_tensors(self.name, self.signature, inputs, outputs))
+        arrays = {name: cuda_array(array) for name, array in (*inputs.items(), *outputs.items())}
+        for tensor in self.signature.outputs:
+            if tensor.name not in arrays:
+                arrays[tensor.name] = self._sink(tensor)
+        for name, array in arrays.items():
+            if array.address % ALIGNMENT:
+                raise EngineError(
+                    f"{self.name}.{name}: got address {array.address:#x}, expected a multiple of {ALIGNMENT} as TensorRT "
+                    "requires; this model's rows are too narrow for it: use --backend onnxruntime"
+                )
+        self.device.use(arrays.values(), self.stream)
+        self._set_shapes({tensor.name: arrays[tensor.name].shape for tensor in self.signature.inputs})
+        key = tuple(array.address for array in arrays.values())
+        graph = self._graphs.get(key)
+        if graph is not None:
+            self.device.cuda.launch(graph, self.stream.handle)
+            return
+        self._set_addresses(arrays)
+        if self._captures and key in self._graphs:
+            graph = self._graphs[key] = self._captured()
+            self.device.cuda.launch(graph, self.stream.handle)
+            return
+        # The first run with these shapes settles TensorRT's deferred work, which must not be captured.
+        self._enqueue()
+        if self._captures and len(self._graphs) < _MOST_GRAPHS:
+            self._graphs[key] = None
+
+    def close(self) -> None:
+        """Waits for the stream, then releases graphs, context and engine in that order."""
+        self.stream.synchronise()
+        self._drop_graphs()
+        self._unwanted.clear()
+        del self._context, self._engine, self._runtime
+
+    def _enqueue(self) -> None:
+        if not self._context.execute_async_v3(self.stream.handle):
+            raise EngineError(
+                f"{self.name}: TensorRT failed: {self._tensorrt.messages.first_error()}; build the engine again"
+            )
+
+    def _captured(self) -> int:
+        cuda = self.device.cuda
+        cuda.begin_capture(self.stream.handle)
+        try:
+            self._enqueue()
+        finally:
+            graph = cuda.end_capture(self.stream.handle)
+        return graph
+
+    def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """A captured graph holds for the shapes it was captured with: other shapes drop it."""
+        if shapes == self._shapes:
+            return
+        self._drop_graphs()
+        for name, shape in shapes.items():
+            if self._shapes.get(name) != shape and not self._context.set_input_shape(name, shape):
+                self._shapes = {}
+                raise EngineError(f"{self.name}.{name}: TensorRT refused shape {list(shape)}; build the engine again")
+        self._shapes = shapes
+
+    def _set_addresses(self, arrays: Mapping[str, CudaArray]) -> None:
+        for name, array in arrays.items():
+            if self._addresses.get(name) == array.address:
+                continue
+            if not self._context.set_tensor_address(name, array.address):
+                raise EngineError(f"{self.name}.{name}: TensorRT refused the address; build the engine again")
+            self._addresses[name] = array.address
+
+    def _drop_graphs(self) -> None:
+        if any(graph is not None for graph in self._graphs.values()):
+            self.stream.synchronise()
+        for graph in self._graphs.values():
+            if graph is not None:
+                self.device.cuda.destroy_graph(graph)
+        self._graphs.clear()
+
+    def _sink(self, tensor: TensorSignature) -> CudaArray:
+        """TensorRT wants an address for every output."""
+        if tensor.name not in self._unwanted:
+            shape = profile_shape(tensor, self.signature, "maximum")
+            self._unwanted[tensor.name] = self.device.empty(shape, tensor.dtype)
+        return self._unwanted[tensor.name]
+
+    def _check_limits(self, sizes: Mapping[str, int]) -> None:
+        for name, size in sizes.items():
+            axis = self.signature.axes[name]
+            if not axis.minimum <= size <= axis.maximum:
+                raise EngineError(
+                    f"{self.name}: got {size} {name}, expected {axis.minimum} to {axis.maximum}, what the engine was built "
+                    "for; build it with larger limits"
+                )
+
+    def _check_interface(self) -> None:
+        api, engine = self._tensorrt.api, self._engine
+        found = {}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            mode = "input" if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT else "output"
+            found[name] = (mode, str(np.dtype(api.nptype(engine.get_tensor_dtype(name)))))
+        for mode, tensors in (("input", self.signature.inputs), ("output", self.signature.outputs)):
+            for tensor in tensors:
+                if found.get(tensor.name) != (mode, tensor.dtype):
+                    raise EngineError(
+                        f"{self.name}: {mode} {tensor.name}: got {found.get(tensor.name)}, expected {tensor.dtype}; "
+                        "build the engine again"
+                    )
+
+
+class TensorRtBackend:
+    """Opens the engines that `glus-edge build` made for this device."""
+
+    def __init__(self, bundle: Bundle, tensorrt: TensorRt, cuda: Cuda, options: TensorRtOptions) -> None:
+        self.name = tensorrt.library
+        self.device = CudaDevice(cuda)
+        self._bundle, self._tensorrt, self._options = bundle, tensorrt, options
+        self._store = EngineStore(bundle.directory)
+
+    @classmethod
+    def open_device(cls, bundle: Bundle, options: TensorRtOptions | None = None) -> "TensorRtBackend":
+        """Loads TensorRT and CUDA. EngineError: this machine lacks one of them."""
+        options = options or TensorRtOptions()
+        return cls(bundle, load_tensorrt(options.library), open_cuda(options.cuda), options)
+
+    def open(self, graph: str) -> Engine:
+        """See Backend. EngineError: not built, or built for another device, version or graph."""
+        tensorrt, gpu = self._tensorrt, self.device.cuda.gpu
+        path, record = self._store.find(self._bundle, graph, tensorrt.library, tensorrt.version, gpu.label)
+        return TensorRtEngine(
+            tensorrt,
+            graph,
+            self._bundle.signature(graph, record.key.limits),
+            np.memmap(path, np.uint8, mode="r"),  # gigabytes: mapped, not read into memory first
+            self.device,
+            cuda_graphs=self._options.cuda_graphs,
+        )
