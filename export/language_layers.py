@@ -1,4 +1,9 @@
-"""The layers of a LLaMA as ONNX nodes: RMSNorm, rotary attention over prefix | past | new, SwiGLU."""
+"""The layers of a LLaMA as ONNX nodes: RMSNorm, rotary attention over prefix | past | new, SwiGLU.
+
+Keys and values of the three parts are joined, so that attention is one MatMul, Softmax, MatMul, the form TensorRT fuses.
+Three products each instead, without the joins, were measured on ONNX Runtime (CPU, width 1024, 8 layers, 110 new rows on
+330 shared ones): 101 ms against 100 ms for one sentence, 690 ms both for eight.
+"""
 
 import math
 from dataclasses import dataclass
