@@ -1,0 +1,234 @@
+import argparse
+import errno
+import json
+import shutil
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from glus_edge.export import command, export
+from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.modules import load_modules
+from glus_edge.export.options import ExportOptions
+from glus_edge.export.staging import new_folder
+from glus_edge.export.vision_tower import VisionTower
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import CheckpointError, InputError, OutputError, ParityError
+from glus_edge.runtime.preprocess import sam_pixels
+from glus_edge.runtime.signatures import GRAPHS
+from tests.conftest import export_golden
+from tests.export import checkpoint_files as files
+
+pytestmark = pytest.mark.torch
+
+
+def listing(path):
+    return sorted(entry.name for entry in path.iterdir())
+
+
+def test_a_bundle_holds_what_its_manifest_names_and_nothing_else(golden_bundle):
+    bundle = Bundle.open(golden_bundle)
+    graphs = [f"{name}.onnx" for name in GRAPHS]
+    others = ["language_model.onnx.data", "manifest.json", "token_embedding.npy", "tokenizer.json"]
+    assert listing(golden_bundle) == sorted(graphs + others)
+    manifest = bundle.manifest
+    assert (manifest.model.image_tokens, manifest.model.grid, manifest.model.mask_side) == (4, 8, 32)
+    assert (manifest.prompt.segment_token_id, manifest.prompt.begin_token_id) == (448, 1)
+    assert (manifest.clip.size, manifest.sam.size, manifest.sam.mean) == (56, 128, (0.485, 0.456, 0.406))
+
+
+def test_the_manifest_tells_its_origin_without_paths(golden_bundle_reference_gamma, golden_bundle_fp16):
+    text = (golden_bundle_fp16 / "manifest.json").read_text()
+    assert str(files.GOLDEN) not in text
+    provenance = json.loads(text)["provenance"]
+    assert provenance["sam2_config"] == "sam2"
+    assert provenance["vision_tower"] == "clip"
+    assert provenance["torch"] == torch.__version__
+    assert provenance["fuser_gamma"] == "checkpoint"
+    assert "reference" in Bundle.open(golden_bundle_reference_gamma).manifest.provenance["fuser_gamma"]
+    assert all("no finding" in provenance[f"portability_of_{name}"] for name in GRAPHS)
+    graphs = json.loads(text)["graphs"]
+    assert {(graph["compute"], graph["weights"]) for graph in graphs.values()} == {("float16", "fp16")}
+
+
+@pytest.mark.parametrize(
+    ("fixture", "run", "other_run"),
+    [
+        ("golden_bundle", "exp0", "exp0_gammareset"),
+        ("golden_bundle_reference_gamma", "exp1_gammareset", "exp1"),
+    ],
+)
+def test_the_graphs_chain_into_the_references_memories(request, fixture, run, other_run):
+    bundle = Bundle.open(request.getfixturevalue(fixture))
+    expected = load_file(files.GOLDEN / "expected.safetensors")
+    image = cv2.cvtColor(cv2.imread(str(files.GOLDEN / "frames" / "00000.png")), cv2.COLOR_BGR2RGB)
+    maps = run_graph(bundle, "image_encoder", sam_pixels=sam_pixels(image, bundle.manifest.sam)[None])
+    masks = run_graph(
+        bundle,
+        "mask_decoder",
+        conditioned_features=maps["features_without_memory"],
+        features_stride_8=maps["features_stride_8"],
+        features_stride_4=maps["features_stride_4"],
+        segment_embedding=expected[f"run/{run}/seg_embed"][:1],
+    )
+    np.testing.assert_allclose(masks["mask_logits"], expected[f"run/{run}/low_res_masks"][:1], atol=2e-3)
+    slot = run_graph(
+        bundle,
+        "memory_encoder",
+        conditioned_features=maps["features_without_memory"],
+        mask_logits=masks["mask_logits"],
+    )["memory_slot"]
+    np.testing.assert_allclose(slot, expected[f"run/{run}/maskmem"][:1], atol=1e-3)
+    assert np.abs(slot - expected[f"run/{other_run}/maskmem"][:1]).max() > 0.1
+
+
+def run_graph(bundle, name, **inputs):
+    session = onnxruntime.InferenceSession(str(bundle.graph_path(name)), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def test_bfloat16_shards_give_the_same_modules_as_their_float32_values(tmp_path):
+    rounded = {name: tensor.bfloat16() for name, tensor in files.golden_weights().items()}
+    whole = {name: tensor.float() for name, tensor in rounded.items()}
+    sharded = load(files.sharded_bin(tmp_path / "shards", rounded))
+    single = load(files.safetensors(tmp_path / "single", whole))
+    for name, module in single.graphs().items():
+        other = sharded.graphs()[name].state_dict()
+        assert all(torch.equal(tensor, other[key]) for key, tensor in module.state_dict().items())
+
+
+def load(path):
+    return load_modules(Checkpoint.open(path), VisionTower.open(files.GOLDEN / "clip"), str(files.SAM2_YAML))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """An export whose slow steps are over at once: for what happens around them."""
+    monkeypatch.setattr(export._Export, "manifest", lambda self, frames, tower: {"format_version": 1})
+
+
+@pytest.mark.parametrize("error", [ParityError("missed"), KeyboardInterrupt(), CheckpointError("x")])
+def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
+    def failing(self, frames, tower):
+        (self.folder / "half.onnx").write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr(export._Export, "manifest", failing)
+    with pytest.raises(type(error)):
+        export_golden(tmp_path / "out" / "bundle")
+    assert listing(tmp_path / "out") == []
+
+
+def test_an_export_that_fails_leaves_the_earlier_bundle_as_it_was(tmp_path, monkeypatch):
+    output = tmp_path / "bundle"
+    output.mkdir()
+    (output / "manifest.json").write_text("{}")
+
+    def failing(self, frames, tower):
+        raise ParityError("missed")
+
+    monkeypatch.setattr(export._Export, "manifest", failing)
+    with pytest.raises(ParityError):
+        export_golden(output, overwrite=True)
+    assert listing(tmp_path) == ["bundle"]
+    assert (output / "manifest.json").read_text() == "{}"
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    def fill():
+        with new_folder(tmp_path / "bundle", overwrite=False) as folder:
+            (folder / "a").write_bytes(b"1")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OutputError, match=r"bundle: cannot be written \(No space left on device\); free some space"):
+        fill()
+    assert listing(tmp_path) == []
+
+
+def test_a_bundle_is_replaced_only_when_asked(tmp_path, quick):
+    export_golden(tmp_path / "bundle")
+    (tmp_path / "bundle" / "old").touch()
+    with pytest.raises(OutputError, match="exists already"):
+        export_golden(tmp_path / "bundle")
+    export_golden(tmp_path / "bundle", overwrite=True)
+    assert listing(tmp_path / "bundle") == ["manifest.json"]
+    assert listing(tmp_path) == ["bundle"]
+
+
+def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, quick):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.tex").touch()
+    with pytest.raises(OutputError, match="is no bundle"):
+        export_golden(tmp_path / "home", overwrite=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="is not a folder"):
+        export_golden(tmp_path / "file", overwrite=True)
+    assert listing(tmp_path / "home") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("place", ["beside", "inside", "here"])
+def test_the_vision_tower_config_json_names_is_found(tmp_path, monkeypatch, place):
+    config = files.golden_config() | {"mm_vision_tower": "openai/clip-vit"}
+    checkpoint = files.single_bin(tmp_path / "models" / "glus", files.golden_weights(), config)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    folder = {"beside": checkpoint.parent, "inside": checkpoint, "here": here}[place] / "openai" / "clip-vit"
+    options = ExportOptions(checkpoint=checkpoint, output=tmp_path / "out")
+    with pytest.raises(CheckpointError, match=r"vision tower openai/clip-vit: no such folder .* --vision-tower"):
+        options.vision_tower_folder("openai/clip-vit")
+    shutil.copytree(files.GOLDEN / "clip", folder)
+    assert options.vision_tower_folder("openai/clip-vit").resolve() == folder
+
+
+def test_the_folder_given_is_used_as_it_is(tmp_path):
+    options = ExportOptions(checkpoint=tmp_path, output=tmp_path / "out", vision_tower=tmp_path / "clip")
+    assert options.vision_tower_folder("anything") == tmp_path / "clip"
+
+
+@pytest.mark.parametrize("wrong", [{"precision": "bf16"}, {"language_weights": "int2"}])
+def test_a_precision_that_does_not_exist_is_refused(tmp_path, wrong):
+    with pytest.raises(InputError, match="expected one of"):
+        ExportOptions(checkpoint=tmp_path, output=tmp_path, **wrong)
+
+
+def test_the_language_model_is_not_compared_where_memory_does_not_suffice(golden_bundle, monkeypatch):
+    monkeypatch.setattr(export, "available_bytes", lambda: 1 << 20)
+    lines = []
+    options = ExportOptions(checkpoint=files.GOLDEN / "checkpoint", output=golden_bundle)
+    checkpoint = Checkpoint.open(options.checkpoint)
+    run = export._Export(options, checkpoint, load(options.checkpoint), golden_bundle, lines.append)
+    assert run._language_parity(questions=None, answers=()) == ()
+    assert "needs about 1 GiB of memory, 0 GiB available" in run.notes["language_model_parity"]
+    assert lines[0].startswith("warning: language_model: not compared")
+
+
+def test_the_command_has_the_options_of_an_export(golden_bundle, tmp_path, monkeypatch, capsys):
+    seen = []
+
+    def export_bundle(options, report):
+        seen.append(options)
+        report("reading")
+        shutil.copytree(golden_bundle, options.output)
+        return Bundle.open(golden_bundle).manifest
+
+    monkeypatch.setattr(export, "export_bundle", export_bundle)
+    parser = argparse.ArgumentParser()
+    command.configure(parser)
+    arguments = ["ckpt", "--vision-tower", "clip", "--sam2-config", "sam2_hiera_t", "--output", str(tmp_path / "b")]
+    arguments += ["--precision", "fp16", "--language-weights", "int4", "--reference-gamma", "--overwrite"]
+    assert command.run(parser.parse_args(arguments)) == 0
+    (options,) = seen
+    assert (str(options.checkpoint), str(options.vision_tower), options.sam2_config) == ("ckpt", "clip", "sam2_hiera_t")
+    assert (options.compute, options.weights) == ("float16", "int4")
+    assert options.reference_gamma
+    assert options.overwrite
+    captured = capsys.readouterr()
+    assert "reading" in captured.err
+    assert "memory_encoder" in captured.out
+    assert "MB in" in captured.out
