@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# compiles every graph in the tests, without a GPU; the metapackage looks for them elsewhere, so they are named one by one
+TENSORRT_RTX := tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 
 .PHONY: demo test lint type unit clean
 
@@ -34,6 +36,7 @@ $(VENV)/dev.stamp: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet torch==2.13.0 "setuptools>=77" wheel
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation sam2==1.1.0
+	$(BIN)/python -m pip install --quiet --no-deps $(TENSORRT_RTX)
 	touch $@ $(VENV)/runtime.stamp
 
 clean:

@@ -40,6 +40,9 @@ COMMANDS = {
         "a GLUS checkpoint becomes a bundle",
         "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0",
     ),
+    "build": Command(
+        "glus_edge.runtime.commands.build", "TensorRT engines of a bundle", "pip install 'glus-edge[tensorrt]'"
+    ),
     "evaluate": Command("glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F"),
     "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),
     "doctor": Command("glus_edge.runtime.commands.doctor", "what this machine can run, and what is missing"),

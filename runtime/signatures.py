@@ -185,7 +185,11 @@ def _language_model(d: ModelDimensions, limits: Limits) -> GraphSignature:
             "prefix_tokens": Axis(0, min(332, limits.context_tokens), limits.context_tokens),
             "past_tokens": Axis(0, 0, limits.past_tokens),
             # prefix + past + new: no free dimension, but ONNX needs a name for it.
-            "all_tokens": Axis(1, 716, limits.context_tokens + limits.past_tokens + limits.new_tokens),
+            "all_tokens": Axis(
+                1,
+                min(332, limits.context_tokens) + min(384, limits.new_tokens),
+                limits.context_tokens + limits.past_tokens + limits.new_tokens,
+            ),
         },
     )
 

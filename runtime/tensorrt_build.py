@@ -126,8 +126,12 @@ def _set_target(tensorrt: TensorRt, config: Any, capability: str) -> None:
     known = getattr(tensorrt.api, "ComputeCapability", None)
     name = "SM" + capability.replace(".", "")
     if known is None or not hasattr(known, name):
-        targets = ", ".join(n for n in getattr(known, "__members__", ()) if n.startswith("SM")) or "the GPU that is here"
-        raise EngineError(f"compute capability: got {capability}, expected one {tensorrt.library} can target: {targets}")
+        targets = (
+            ", ".join(n for n in getattr(known, "__members__", ()) if n.startswith("SM")) or "the GPU that is here"
+        )
+        raise EngineError(
+            f"compute capability: got {capability}, expected one {tensorrt.library} can target: {targets}"
+        )
     config.num_compute_capabilities = 1
     config.set_compute_capability(getattr(known, name), 0)
 

@@ -150,7 +150,9 @@ class CudaDouble:
 
     def check(self, address, size_bytes):
         """The range lies in one allocation that is still there."""
-        assert any(start <= address and address + size_bytes <= start + size for start, (_, size) in self.memory.items())
+        assert any(
+            start <= address and address + size_bytes <= start + size for start, (_, size) in self.memory.items()
+        )
 
     def calls(self, name):
         return sum(call == name for call, _ in self.log)

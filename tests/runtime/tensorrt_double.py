@@ -77,9 +77,9 @@ class Builder:
         monitor = config.progress_monitor
         if monitor is not None:
             monitor.phase_start("Building", None, 2)
-            go_on = all([monitor.step_complete("Building", step) for step in range(2)])
+            steps = [monitor.step_complete("Building", step) for step in range(2)]
             monitor.phase_finish("Building")
-            if not go_on:
+            if not all(steps):
                 self.logger.log(Api.ILogger.Severity.ERROR, "cancelled")
                 return None
         assert set(config.profile.shapes) == {tensor.name for tensor in network.inputs}
@@ -145,7 +145,12 @@ class Parser:
     def parse_from_file(self, path):
         try:
             session = _session(path)
-        except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NotImplemented) as error:
+        except (
+            ort_errors.Fail,
+            ort_errors.InvalidGraph,
+            ort_errors.InvalidProtobuf,
+            ort_errors.NotImplemented,
+        ) as error:
             message = str(error)
             self.errors.append(
                 SimpleNamespace(node_name=lambda: "node", node_operator=lambda: "Op", desc=lambda: message)
@@ -232,7 +237,9 @@ class ContextDouble:
         engine, sizes = self.engine, {}
         binding = engine.session.io_binding()
         for tensor in engine.inputs:
-            sizes |= {axis: n for axis, n in zip(tensor.shape, shapes[tensor.name], strict=True) if isinstance(axis, str)}
+            sizes |= {
+                axis: n for axis, n in zip(tensor.shape, shapes[tensor.name], strict=True) if isinstance(axis, str)
+            }
             dtype = np.dtype(DTYPES[tensor.type])
             binding.bind_input(tensor.name, "cpu", 0, dtype, shapes[tensor.name], addresses[tensor.name])
         views = {}

@@ -1,0 +1,129 @@
+"""`glus-edge build B`: the engines of a bundle, compiled on the device they will run on, or only checked."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from glus_edge.runtime.build_progress import BuildMonitor
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.cuda import open_cuda
+from glus_edge.runtime.device_table import device_class
+from glus_edge.runtime.engine_build import CheckedGraph, EngineBuild, build_engines, check_engines
+from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.progress import PATIENCE_S
+from glus_edge.runtime.signatures import GRAPHS, Limits
+from glus_edge.runtime.tensorrt_build import BuildSettings
+from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
+
+DEFAULT_LIMITS = Limits(sentences=4)
+CHECK_TARGET = "8.9"  # what --check-only compiles for where there is no GPU
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="a folder made by `glus-edge export`")
+    parser.add_argument("--backend", choices=LIBRARIES, default="tensorrt", help="(default: %(default)s)")
+    parser.add_argument(
+        "--check-only",
+        action="store_true",
+        help="compile every graph and keep nothing; tensorrt-rtx needs no GPU for it",
+    )
+    parser.add_argument(
+        "--compute-capability",
+        default=CHECK_TARGET,
+        metavar="X.Y",
+        help="of the GPU that tensorrt-rtx compiles for with --check-only (default: %(default)s)",
+    )
+    parser.add_argument("--graph", action="append", choices=GRAPHS, help="only this graph; may be given several times")
+    limits = DEFAULT_LIMITS
+    for flag, value, what in (
+        ("--sentences", limits.sentences, "sentences asked in one batch, at most"),
+        ("--context-tokens", limits.context_tokens, "rows of the context prefix, at most"),
+        ("--past-tokens", limits.past_tokens, "cached rows of a sentence, at most"),
+        ("--new-tokens", limits.new_tokens, "rows prefilled in one call, at most"),
+    ):
+        parser.add_argument(flag, type=int, default=value, metavar="N", help=f"{what} (default: %(default)s)")
+    parser.add_argument(
+        "--optimization-level", type=int, choices=range(6), default=3, help="how long TensorRT searches (default: 3)"
+    )
+    parser.add_argument(
+        "--workspace-mib", type=int, default=0, metavar="MIB", help="scratch memory of a layer; 0: all there is"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Checks or builds. Ctrl-C stops at the compiler's next step; no half-written engine is left."""
+    bundle = Bundle.open(arguments.bundle)
+    graphs = tuple(arguments.graph or GRAPHS)
+    target = arguments.compute_capability if arguments.check_only and arguments.backend == "tensorrt-rtx" else ""
+    build = EngineBuild(
+        bundle,
+        load_tensorrt(arguments.backend),
+        limits_from_arguments(arguments),
+        BuildSettings(arguments.optimization_level, arguments.workspace_mib, target),
+        BuildMonitor(_Bar().show),
+    )
+    if arguments.check_only:
+        for line in described_checks(build, check_engines(build, graphs)):
+            print(line, flush=True)
+        return 0
+    return _build(arguments, build, graphs)
+
+
+def limits_from_arguments(arguments: argparse.Namespace) -> Limits:
+    """The largest session the engines must serve. InputError: a size below 1."""
+    for name in ("sentences", "context_tokens", "past_tokens", "new_tokens"):
+        value = getattr(arguments, name)
+        if value < 1:
+            raise InputError(f"--{name.replace('_', '-')}: got {value}, expected 1 or more")
+    return Limits(
+        sentences=arguments.sentences,
+        context_tokens=arguments.context_tokens,
+        past_tokens=arguments.past_tokens,
+        new_tokens=arguments.new_tokens,
+    )
+
+
+def described_checks(build: EngineBuild, checks: Iterable[CheckedGraph]) -> Iterator[str]:
+    """A table, one line a graph, as each is done."""
+    target = build.settings.compute_capability
+    where = f"compute capability {target}" if target else "the GPU that is here"
+    yield f"{build.tensorrt.library} {build.tensorrt.version}, for {where}; nothing is kept"
+    yield f"{'graph':<18}{'precision':<20}{'layers':>8}{'parse s':>10}{'build s':>10}{'plan MB':>10}"
+    count, start = 0, time.perf_counter()
+    for row in checks:
+        count += 1
+        yield (
+            f"{row.graph:<18}{row.precision:<20}{row.layers:>8}{row.parse_s:>10.2f}{row.build_s:>10.2f}"
+            f"{row.plan_bytes / 1e6:>10.1f}"
+        )
+    yield f"{count} graphs parse and compile, {time.perf_counter() - start:.1f} s"
+
+
+class _Bar:
+    """The compiler's phases on stderr, on a terminal, from two seconds on."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._shown = 0.0
+
+    def show(self, phase: str, done: int, steps: int) -> None:
+        now = time.perf_counter()
+        if not sys.stderr.isatty() or now - self._start < PATIENCE_S or now - self._shown < 0.1:
+            return
+        self._shown = now
+        print(f"\r\033[K{phase[:60]}: {done} of {steps}", end="\r", file=sys.stderr, flush=True)
+
+
+def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str, ...]) -> int:
+    gpu = open_cuda().gpu
+    row = device_class(gpu.name, gpu.compute_capability)
+    starts = f"; {row.name}: vision starts from {row.vision}, language weights {row.language}" if row else ""
+    print(f"{build.tensorrt.library} {build.tensorrt.version} on {gpu.label}{starts}")
+    for built in build_engines(build, gpu.label, graphs):
+        record = built.record
+        what = "up to date" if built.reused else f"built in {built.seconds:.1f} s"
+        print(f"{record.key.graph:<18}{record.precision:<6}{record.size_bytes / 1e6:>10.1f} MB  {what}", flush=True)
+    return 0
