@@ -1,19 +1,47 @@
-"""Runs a bundle on video: frames and sentences in, one mask per frame and sentence out. Never imports torch."""
+"""Runs a bundle on video: frames and sentences in, one mask per frame and sentence out. Never imports torch.
 
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.errors import (
-    BundleError,
-    CheckpointError,
-    EngineError,
-    GlusEdgeError,
-    InputError,
-    OutputError,
-    VideoError,
-)
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.result import FrameResult, Scores
-from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, VideoRun
-from glus_edge.runtime.video import Video, open_video
+Names are imported when they are first used, so that `glus-edge --help` is instant and `glus-edge doctor` can say what is
+wrong with a library that does not import.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glus_edge.runtime.bundle import Bundle
+    from glus_edge.runtime.errors import (
+        BundleError,
+        CheckpointError,
+        EngineError,
+        GlusEdgeError,
+        InputError,
+        OutputError,
+        VideoError,
+    )
+    from glus_edge.runtime.frame import Frame
+    from glus_edge.runtime.live import LiveSession
+    from glus_edge.runtime.result import FrameResult, Scores
+    from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, VideoRun
+    from glus_edge.runtime.video import Video, open_video
+
+_MODULES = {
+    "bundle": ("Bundle",),
+    "errors": (
+        "BundleError",
+        "CheckpointError",
+        "EngineError",
+        "GlusEdgeError",
+        "InputError",
+        "OutputError",
+        "VideoError",
+    ),
+    "frame": ("Frame",),
+    "live": ("LiveSession",),
+    "result": ("FrameResult", "Scores"),
+    "segmenter": ("Segmenter", "SegmenterOptions", "VideoRun"),
+    "video": ("Video", "open_video"),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "Bundle",
@@ -24,6 +52,7 @@ __all__ = [
     "FrameResult",
     "GlusEdgeError",
     "InputError",
+    "LiveSession",
     "OutputError",
     "Scores",
     "Segmenter",
@@ -33,3 +62,13 @@ __all__ = [
     "VideoRun",
     "open_video",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,6 +1,5 @@
 """ONNX Runtime as the engine: IO binding over caller-owned memory, and never another provider than the one asked for."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.machine import usable_threads
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _INSTALL = {"cpu": "pip install onnxruntime", "cuda": "pip install onnxruntime-gpu"}
@@ -77,11 +77,6 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeEngine(self._bundle, graph, self.device, self._options)
 
 
-def usable_cores() -> int:
-    """Cores this process may run on (the affinity mask, which containers and taskset set)."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxruntime.InferenceSession:
     if options.provider not in _PROVIDERS:
         raise EngineError(f"provider: got {options.provider!r}, expected one of {', '.join(_PROVIDERS)}")
@@ -92,7 +87,7 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
             f"{provider}: not in this ONNX Runtime, which has {', '.join(available)}; {_INSTALL[options.provider]}"
         )
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or usable_cores()
+    settings.intra_op_num_threads = options.threads or usable_threads()
     settings.log_severity_level = 3
     # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
     # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with.

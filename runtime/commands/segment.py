@@ -1,6 +1,7 @@
 """`glus-edge segment VIDEO SENTENCE [SENTENCE ...] --bundle B --output DIR`: masks, overlay and record of a whole video."""
 
 import argparse
+from contextlib import closing
 from pathlib import Path
 
 from glus_edge.runtime.errors import OutputError
@@ -62,8 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_output_folder(arguments.output, arguments.overwrite)
     if _inside(arguments.output, arguments.video) or _inside(arguments.output, arguments.bundle):
         raise OutputError(f"{arguments.output}: lies in the video's or the bundle's folder; choose a folder of its own")
-    video = open_video(arguments.video, terminal_bar)
-    with Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter:
+    with (
+        closing(open_video(arguments.video, terminal_bar)) as video,
+        Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter,
+    ):
         pass_ = segmenter.segment(video, arguments.sentences, policy=arguments.policy, key_frame=arguments.keyframe)
         graphs = segmenter.bundle.manifest.graphs
         description = RunDescription(
@@ -80,9 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
         ) as writer:
             for frame, result in terminal_bar(pass_.with_frames(), len(pass_), "segmenting"):
                 writer.add(frame, result)
-    print(
-        f"{arguments.output}: {len(pass_)} frames, {len(arguments.sentences)} sentence(s); see overlay.mp4 and result.json"
-    )
+        print(
+            f"{arguments.output}: {len(pass_)} frames, {len(arguments.sentences)} sentence(s); see overlay.mp4, result.json"
+        )
+        if video.truncated is not None:
+            print(f"{arguments.video}: damaged, only the frames before that were segmented: {video.truncated}")
     return 0
 
 
