@@ -41,7 +41,8 @@ def boundary_map(mask: Mask) -> NDArray[np.uint8]:
     """
     padded = np.pad(mask, ((0, 1), (0, 1)), mode="edge")
     right, below, diagonal = padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
-    return ((mask != right) | (mask != below) | (mask != diagonal)).astype(np.uint8)
+    changes: Mask = (mask != right) | (mask != below) | (mask != diagonal)
+    return changes.astype(np.uint8)
 
 
 @lru_cache(maxsize=8)

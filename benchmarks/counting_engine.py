@@ -1,0 +1,66 @@
+"""Engines that keep count: which graphs ran, at what sizes, and how many bytes went in and out."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from glus_edge.runtime.device import Array
+from glus_edge.runtime.engine import Backend, Engine
+
+
+class Call(NamedTuple):
+    """A call of a graph, as far as its work depends on it."""
+
+    graph: str
+    sizes: tuple[tuple[str, int], ...]  # of the signature's axes
+
+
+@dataclass
+class Counts:
+    """What ran since the last `take`."""
+
+    calls: Counter[Call] = field(default_factory=Counter)
+    tensor_bytes: int = 0  # of all inputs and outputs
+
+
+class CountingEngine:
+    """An engine and its account."""
+
+    def __init__(self, engine: Engine, backend: "CountingBackend") -> None:
+        self.name, self.signature, self.device = engine.name, engine.signature, engine.device
+        self._engine, self._backend = engine, backend
+
+    def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """See Engine."""
+        self._engine.run(inputs, outputs)
+        sizes: dict[str, int] = {}
+        for tensor in self.signature.inputs:
+            for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True):
+                if isinstance(axis, str):
+                    sizes[axis] = size
+        counts = self._backend.counts
+        counts.calls[Call(self.name, tuple(sorted(sizes.items())))] += 1
+        counts.tensor_bytes += sum(array.nbytes for array in (*inputs.values(), *outputs.values()))
+
+    def close(self) -> None:
+        """See Engine."""
+        self._engine.close()
+
+
+class CountingBackend:
+    """A backend whose engines keep count."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.name, self.device = backend.name, backend.device
+        self.counts = Counts()
+        self._backend = backend
+
+    def open(self, graph: str) -> Engine:
+        """See Backend."""
+        return CountingEngine(self._backend.open(graph), self)
+
+    def take(self) -> Counts:
+        """The account so far; it starts again from nothing."""
+        counts, self.counts = self.counts, Counts()
+        return counts

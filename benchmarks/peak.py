@@ -1,0 +1,41 @@
+"""What this machine can do at most, timed in the run whose shares are stated."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE = 2048  # of the square matrices: large enough that a product is limited by arithmetic
+COPIED_BYTES = 256 << 20  # beyond every cache
+REPEATS = 8
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The best of several timings each; every core, float32."""
+
+    flops_per_second: float  # of a matrix product, by numpy's BLAS
+    bytes_per_second: float  # of a copy, read and written bytes together
+
+
+def measure_peak() -> Peak:
+    """Takes about a second."""
+    random = np.random.default_rng(0)
+    left, right = (random.standard_normal((SIDE, SIDE), np.float32) for _ in range(2))
+    product = np.empty_like(left)
+    source = np.ones(COPIED_BYTES // 8)
+    target = np.zeros_like(source)
+    return Peak(
+        flops_per_second=2 * SIDE**3 / _best(lambda: np.matmul(left, right, out=product)),
+        bytes_per_second=2 * COPIED_BYTES / _best(lambda: np.copyto(target, source)),
+    )
+
+
+def _best(action: Callable[[], object]) -> float:
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

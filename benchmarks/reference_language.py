@@ -1,0 +1,82 @@
+"""The language side of the reference algorithm: transformers' CLIP and LLaMA, everything computed for every frame."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
+
+from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.clip_encoder import POOLED_PATCHES
+from glus_edge.export.vision_tower import VisionTower
+from glus_edge.export.weight_folder import WeightFolder
+
+
+class ReferenceLanguage:
+    """CLIP tower, projector, LLaMA and GLUS's head, resident, float32."""
+
+    def __init__(self, checkpoint: Checkpoint, tower: VisionTower) -> None:
+        """Errors: CheckpointError for a tensor that is missing."""
+        vision, language = tower.config, checkpoint.config
+        self._clip = CLIPVisionModel(
+            CLIPVisionConfig(
+                hidden_size=vision.width,
+                intermediate_size=vision.mlp_width,
+                num_hidden_layers=vision.layers,
+                num_attention_heads=vision.heads,
+                image_size=vision.image_size,
+                patch_size=vision.patch_size,
+                layer_norm_eps=vision.layer_norm_eps,
+                hidden_act=vision.activation,
+            )
+        ).eval()
+        _fill(self._clip, tower.weights, "")
+        self._llama = LlamaModel(
+            LlamaConfig(
+                vocab_size=language.vocabulary_size,
+                hidden_size=language.hidden_size,
+                intermediate_size=language.intermediate_size,
+                num_hidden_layers=language.layers,
+                num_attention_heads=language.heads,
+                num_key_value_heads=language.key_value_heads,
+                max_position_embeddings=language.max_positions,
+                rms_norm_eps=language.rms_norm_eps,
+                rope_theta=language.rope_theta,
+                use_cache=False,
+            )
+        ).eval()
+        _fill(self._llama, checkpoint, "model.")
+        self._weights = {
+            name: checkpoint.tensor(name).float()
+            for name in (
+                *("model.mm_projector.weight", "model.mm_projector.bias", "lm_head.weight"),
+                *(f"model.text_hidden_fcs.0.{place}.{kind}" for place in (0, 2) for kind in ("weight", "bias")),
+            )
+        }
+
+    def image_tokens(self, pixels: Tensor) -> Tensor:
+        """clip_pixels [images, 3, S, S] to [images, tokens, language width]."""
+        hidden = self._clip(pixels, output_hidden_states=True).hidden_states[-2]
+        pooled = hidden[:, 1:].unflatten(1, (-1, POOLED_PATCHES)).mean(2)
+        return self._linear(pooled, "model.mm_projector")
+
+    def token_embeddings(self, ids: Tensor) -> Tensor:
+        """[rows, language width]."""
+        embeddings: Tensor = self._llama.embed_tokens(ids)
+        return embeddings
+
+    def ask(self, embeddings: Tensor) -> tuple[Tensor, int]:
+        """A whole prompt [rows, language width] to the segment embedding [1, d_model] and the next token."""
+        last = self._llama(inputs_embeds=embeddings[None]).last_hidden_state[:, -1]
+        next_token = functional.linear(last, self._weights["lm_head.weight"]).argmax(-1)
+        middle = functional.relu(self._linear(last, "model.text_hidden_fcs.0.0"))
+        return self._linear(middle, "model.text_hidden_fcs.0.2"), int(next_token)
+
+    def _linear(self, rows: Tensor, name: str) -> Tensor:
+        return functional.linear(rows, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+
+
+def _fill(module: nn.Module, weights: WeightFolder, prefix: str) -> None:
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(weights.tensor(prefix + name))
+    module.requires_grad_(False)
