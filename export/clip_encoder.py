@@ -2,10 +2,9 @@
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.layers import Float32LayerNorm, FusedHeads
+from glus_edge.export.layers import Float32LayerNorm, FusedHeads, Gelu
 from glus_edge.export.vision_tower import PREFIX, VisionConfig, VisionTower
 
 POOLED_PATCHES = 4  # consecutive patches in row-major order that become one token
@@ -88,10 +87,13 @@ class _Mlp(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(config.width, config.mlp_width)
         self.fc2 = nn.Linear(config.mlp_width, config.width)
-        self.quick = config.activation == "quick_gelu"
+        self.activation = _QuickGelu() if config.activation == "quick_gelu" else Gelu()
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.fc1(x)
-        x = x * torch.sigmoid(1.702 * x) if self.quick else functional.gelu(x)
-        out: Tensor = self.fc2(x)
+        out: Tensor = self.fc2(self.activation(self.fc1(x)))
         return out
+
+
+class _QuickGelu(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(1.702 * x)

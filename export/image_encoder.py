@@ -8,7 +8,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glus_edge.export.layers import attention, with_float32_norms
+from glus_edge.export.layers import attention, with_export_layers
 
 
 class ImageFeatures(NamedTuple):
@@ -42,7 +42,7 @@ class ImageEncoder(nn.Module):
         self.register_buffer("no_memory", sam2.no_mem_embed.detach().reshape(1, -1, 1, 1).clone())
         for block in self.trunk.blocks:
             block.attn = _WindowAttention(block.attn)
-        with_float32_norms(self)
+        with_export_layers(self)
 
     def forward(self, sam_pixels: Tensor) -> ImageFeatures:
         """[1, 3, S, S], normalised, to the four maps."""

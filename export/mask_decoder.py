@@ -8,7 +8,7 @@ from sam2.modeling.sam.transformer import Attention
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-from glus_edge.export.layers import FusedHeads, with_float32_norms
+from glus_edge.export.layers import FusedHeads, with_export_layers
 
 # The reference builds SAM 2 with these, whatever the configuration says (sam2.build_sam.build_sam2).
 STABILITY_DELTA = 0.05
@@ -44,7 +44,7 @@ class MaskDecoder(nn.Module):
             for name, child in list(parent.named_children()):
                 if isinstance(child, Attention):
                     setattr(parent, name, FusedHeads(child))
-        with_float32_norms(self)
+        with_export_layers(self)
         with torch.no_grad():
             tokens = torch.cat((stock.obj_score_token.weight, stock.iou_token.weight, stock.mask_tokens.weight))
             self.register_buffer("output_tokens", tokens[None].clone())  # [1, 6, d_model]

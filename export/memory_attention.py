@@ -7,7 +7,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
-from glus_edge.export.layers import with_float32_norms
+from glus_edge.export.layers import with_export_layers
 from glus_edge.export.rotary import RotaryAttention
 from glus_edge.export.sine_positions import sine_positions
 from glus_edge.runtime.errors import CheckpointError
@@ -30,7 +30,7 @@ class MemoryAttention(nn.Module):
         self.grid: int = sam2.image_size // 16
         self.layers = nn.ModuleList(_Layer(layer, self.grid) for layer in stock.layers)
         self.norm = stock.norm
-        with_float32_norms(self)
+        with_export_layers(self)
         weight = INPUT_POSITION_WEIGHT if stock.pos_enc_at_input else 0.0
         positions = sine_positions(sam2.image_encoder.neck.position_encoding, self.grid)
         if any(layer.pos_enc_at_attn or layer.pos_enc_at_cross_attn_queries for layer in stock.layers):

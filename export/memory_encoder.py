@@ -4,7 +4,7 @@ from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 from torch.nn import functional
 
-from glus_edge.export.layers import with_float32_norms
+from glus_edge.export.layers import with_export_layers
 
 MASK_STRIDE = 4.0  # of the decoder's logits; memories are made from masks of the image's full size
 
@@ -22,7 +22,7 @@ class MemoryEncoder(nn.Module):
         self.bias: float = sam2.sigmoid_bias_for_mem_enc
         self.mask_downsampler, self.fuser = stock.mask_downsampler, stock.fuser
         self.pix_feat_proj, self.out_proj = stock.pix_feat_proj, stock.out_proj
-        with_float32_norms(self)
+        with_export_layers(self)
 
     def forward(self, conditioned_features: Tensor, mask_logits: Tensor) -> Tensor:
         """[B, d_model, h, w] and [B, 1, S/4, S/4] float32 to memory_slot [B, memory channels, h, w]."""
