@@ -1,7 +1,7 @@
 """The library's front door: a bundle, a video and sentences in; one result per frame out."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -16,18 +16,21 @@ from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.session import Direction, Engines, Session
+from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
+from glus_edge.runtime.tensorrt_module import LIBRARIES
 from glus_edge.runtime.video import Video, open_video
 from glus_edge.runtime.window import window_policy
 
-BACKENDS = ("auto", "onnxruntime")
+BACKENDS = ("auto", "onnxruntime", *LIBRARIES)
 
 
 @dataclass(frozen=True)
 class SegmenterOptions:
     """How a bundle is run; the command line's defaults."""
 
-    backend: str = "auto"  # 'auto' is 'onnxruntime', the only backend so far
+    backend: str = "auto"  # 'auto' is 'onnxruntime'; 'tensorrt' and 'tensorrt-rtx' run engines that were built here
     onnxruntime: OnnxRuntimeOptions = field(default_factory=OnnxRuntimeOptions)
+    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)  # its library is that of `backend`
 
 
 class Segmenter:
@@ -52,6 +55,8 @@ class Segmenter:
         if options.backend not in BACKENDS:
             raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
         opened = Bundle.open(bundle)
+        if options.backend in LIBRARIES:
+            return cls(opened, TensorRtBackend.open_device(opened, replace(options.tensorrt, library=options.backend)))
         return cls(opened, OnnxRuntimeBackend(opened, options.onnxruntime))
 
     def segment(
