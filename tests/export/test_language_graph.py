@@ -1,6 +1,3 @@
-import subprocess
-import sys
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.language_config import LanguageConfig
 from glus_edge.export.language_graph import write_language_model
-from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.signatures import ModelDimensions, signatures
+from glus_edge.runtime.signatures import signatures
 from tests.export.language_golden import (
     DIMENSIONS,
     GOLDEN,
@@ -29,6 +24,7 @@ from tests.export.language_golden import (
     session,
     step_embeddings,
 )
+from tests.export.tiny_llama import llama
 
 pytestmark = pytest.mark.torch
 
@@ -178,67 +174,6 @@ def test_sentences_padded_on_the_left_are_as_alone(folder: Path, lengths: list[i
         assert together.next_token[sentence] == alone.next_token[0]
 
 
-class Weights:
-    """Stands in for a checkpoint: tensors made when asked for."""
-
-    def __init__(self, dimensions: ModelDimensions, intermediate: int, tensors: dict[str, torch.Tensor]) -> None:
-        d = dimensions
-        self.config = LanguageConfig(
-            hidden_size=d.language_width,
-            intermediate_size=intermediate,
-            layers=d.language_layers,
-            heads=d.language_heads,
-            key_value_heads=d.key_value_heads,
-            vocabulary_size=d.vocabulary_size,
-            max_positions=d.max_positions,
-            rms_norm_eps=1e-5,
-            rope_theta=500.0,
-            vision_width=8,
-            segment_width=d.segment_width,
-            vision_tower="",
-        )
-        self.tensors = tensors
-
-    def tensor(self, name: str) -> torch.Tensor:
-        return self.tensors[name]
-
-
-def llama(key_value_heads: int) -> tuple[Any, ModelDimensions, Weights]:
-    """A LLaMA of transformers with random weights, and the same as a checkpoint."""
-    from transformers import LlamaConfig, LlamaModel
-
-    torch.manual_seed(key_value_heads)
-    model = LlamaModel(
-        LlamaConfig(
-            vocab_size=33,
-            hidden_size=48,
-            intermediate_size=80,
-            num_hidden_layers=2,
-            num_attention_heads=6,
-            num_key_value_heads=key_value_heads,
-            rms_norm_eps=1e-5,
-            rope_theta=500.0,
-            attn_implementation="eager",
-        )
-    ).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    dimensions = replace(
-        DIMENSIONS,
-        language_width=48,
-        language_layers=2,
-        language_heads=6,
-        key_value_heads=key_value_heads,
-        vocabulary_size=33,
-        segment_width=16,
-    )
-    tensors = {f"model.{name}": value.detach() for name, value in model.state_dict().items()}
-    tensors["lm_head.weight"] = torch.randn(33, 48)
-    for name, shape in (("0.weight", (48, 48)), ("0.bias", (48,)), ("2.weight", (16, 48)), ("2.bias", (16,))):
-        tensors[f"model.text_hidden_fcs.0.{name}"] = torch.randn(shape)
-    return model, dimensions, Weights(dimensions, 80, tensors)
-
-
 @pytest.mark.parametrize("key_value_heads", [1, 2, 6])
 def test_grouped_query_attention_is_as_in_transformers(tmp_path: Path, key_value_heads: int) -> None:
     model, dimensions, weights = llama(key_value_heads)
@@ -276,83 +211,3 @@ def test_the_largest_logit_wins_even_when_all_are_negative(tmp_path: Path, stora
         write_language_model(checkpoint, dimensions, tmp_path / "language_model.onnx", "float32", storage)
         tokens += prefill(session(tmp_path / "language_model.onnx"), rows).next_token.tolist()
     assert sorted(tokens) == [5, 32]  # the smallest magnitude where negative, the largest where positive
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize(
-    "name", ["model.layers.1.mlp.up_proj.weight", "model.layers.0.input_layernorm.weight", "lm_head.weight"]
-)
-def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, name: str, value: float) -> None:
-    _, dimensions, weights = llama(6)
-    weights.tensors[name].view(-1)[3] = value
-    checkpoint: Any = weights
-    with pytest.raises(CheckpointError, match=f"{name}: holds NaN or infinity"):
-        write_language_model(checkpoint, dimensions, tmp_path / "language_model.onnx", "float32", "int4")
-    assert not (tmp_path / "language_model.onnx").exists()
-
-
-def test_a_weight_beyond_half_precision_is_named(tmp_path: Path) -> None:
-    _, dimensions, weights = llama(6)
-    weights.tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = 7e4
-    checkpoint: Any = weights
-    with pytest.raises(CheckpointError, match=r"up_proj.weight: holds 70000, expected at most 65504"):
-        write_language_model(checkpoint, dimensions, tmp_path / "language_model.onnx", "float16", "fp16")
-
-
-def test_an_odd_width_has_no_int4_blocks(tmp_path: Path) -> None:
-    _, dimensions, weights = llama(6)
-    weights.tensors["model.layers.0.mlp.down_proj.weight"] = torch.zeros(48, 72)
-    checkpoint: Any = weights
-    with pytest.raises(CheckpointError, match=r"down_proj.weight: 72 input channels, expected a multiple of 16"):
-        write_language_model(checkpoint, dimensions, tmp_path / "language_model.onnx", "float32", "int4")
-
-
-def test_progress_is_told_layer_by_layer(tmp_path: Path) -> None:
-    _, dimensions, weights = llama(6)
-    checkpoint: Any = weights
-    told: list[tuple[int, int]] = []
-    path = tmp_path / "language_model.onnx"
-    write_language_model(checkpoint, dimensions, path, "float32", "fp32", lambda *now: told.append(now))
-    assert told == [(1, 2), (2, 2)]
-
-
-STREAMED = """
-import resource, sys
-from pathlib import Path
-import torch
-from glus_edge.export.language_graph import write_language_model
-from tests.export.language_golden import DIMENSIONS
-from tests.export.test_language_graph import Weights
-from dataclasses import replace
-
-class Made(Weights):
-    def tensor(self, name):
-        width, inner = 512, 1408
-        shapes = {"gate_proj": (inner, width), "up_proj": (inner, width), "down_proj": (width, inner),
-                  "lm_head": (4000, width), "text_hidden_fcs.0.2.weight": (64, width)}
-        shape = next((shape for key, shape in shapes.items() if key in name), (width, width))
-        if "norm" in name or name.endswith("bias"):
-            shape = shape[:1] if "0.2" not in name else (64,)
-        return torch.full(shape, 0.01, dtype=torch.bfloat16)
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-dimensions = replace(DIMENSIONS, language_width=512, language_layers=9, language_heads=8, key_value_heads=8,
-                     vocabulary_size=4000)
-small = replace(dimensions, language_layers=1)
-for weights in ("fp32", "int4"):
-    write_language_model(Made(small, 1408, {}), small, Path(sys.argv[1]), "float32", weights)
-    before = peak()
-    write_language_model(Made(dimensions, 1408, {}), dimensions, Path(sys.argv[1]), "float32", weights)
-    print(peak() - before, Path(sys.argv[1] + ".data").stat().st_size)
-"""
-
-
-def test_memory_does_not_grow_with_the_number_of_layers(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", STREAMED, str(tmp_path / "language_model.onnx")]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=GOLDEN.parents[2]).stdout
-    for line, least in zip(printed.splitlines(), (120e6, 16e6), strict=True):
-        grown, written = map(int, line.split())
-        assert written > least
-        assert grown < 4e6

@@ -55,7 +55,7 @@ def train(**changes: Any) -> bytes:
 
 
 class Slow:
-    """The rules of glus.md written once more, with a regular expression: the oracle."""
+    """The rules of the slow tokenizer written once more, with a regular expression: the oracle."""
 
     def __init__(self, model: bytes) -> None:
         self.pieces = sentencepiece.SentencePieceProcessor(model_proto=model)
