@@ -1,0 +1,76 @@
+"""Heads that exist in training only: they teach the parts and are not in the checkpoint."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glus_edge.training.batch import HEADINGS, Batch
+from glus_edge.training.language import LanguageSizes
+from glus_edge.training.losses import PatchTargets, classes_loss, patch_targets
+from glus_edge.training.network import POOLED_PATCHES, TowerSizes
+from glus_edge.training.scene import COLOURS, MOTIONS, SHAPES, SIZES, TEXTURES
+
+_LOOKS = (len(SHAPES), len(COLOURS), len(TEXTURES), len(SIZES))
+_MOTIONS = (len(MOTIONS), len(HEADINGS), len(HEADINGS))
+SPEED_SCALE = 20.0  # a frame's step of 0.05 sides becomes 1
+PLACE_SCALE = 5.0
+
+
+class TrainingHeads(nn.Module):
+    """Linear read-outs of the tower's tokens, of image rows in the language model, and of segment rows."""
+
+    def __init__(self, language: LanguageSizes, tower: TowerSizes, prompt_width: int) -> None:
+        super().__init__()
+        patches = tower.grid**2
+        self.look = nn.Linear(tower.hidden, POOLED_PATCHES * (1 + 3 + sum(_LOOKS)))
+        self.motion = nn.Linear(language.hidden, POOLED_PATCHES * (2 + sum(_MOTIONS)))
+        self.place = nn.Linear(language.hidden, patches)
+        self.place_prompt = nn.Sequential(nn.Linear(patches, 256), nn.ReLU(), nn.Linear(256, prompt_width))
+        rows = torch.arange(patches)
+        centres = torch.stack((rows % tower.grid, rows // tower.grid), 1).float().add(0.5) / tower.grid
+        self.register_buffer("centres", centres, persistent=False)
+
+    def look_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
+        """The pooled tokens [V*F, T, hidden] must tell what each of their patches shows, and where its object is."""
+        out = self.look(tokens).float()
+        out = out.view(*batch.cover.shape[:3], -1)  # [V, F, patches, outputs]
+        goal = patch_targets(batch.cover)
+        loss = 2.0 * F.binary_cross_entropy_with_logits(out[..., 0], goal.share.clamp(0.0, 1.0))
+        seen = goal.seen
+        places = _per_patch(batch.places, goal)
+        offset = torch.cat((places[..., :2] - self.centres, places[..., 2:] - 0.1), -1) * PLACE_SCALE
+        loss = loss + F.smooth_l1_loss(out[..., 1:4][seen], offset[seen])
+        looks = _per_patch(batch.looks[:, None].expand(-1, batch.cover.shape[1], -1, -1), goal)[seen]
+        return loss + _classes(out[..., 4:][seen], looks, _LOOKS)
+
+    def motion_loss(self, rows: Tensor, batch: Batch) -> Tensor:
+        """Image rows of the query frames [V, S, 4, T, hidden] must tell how the objects on them move."""
+        v, s = rows.shape[:2]
+        out = self.motion(rows).float().view(v, s, 4, -1, 2 + sum(_MOTIONS))
+        goal = patch_targets(batch.cover[:, 4:])
+        seen = goal.seen[:, None].expand(v, s, -1, -1)
+        speeds = _per_patch(batch.speeds[:, 4:], goal)[:, None].expand(v, s, -1, -1, -1)
+        motions = _per_patch(batch.motions[:, None].expand(-1, 4, -1, -1), goal)[:, None].expand(v, s, -1, -1, -1)
+        loss = F.smooth_l1_loss(out[..., :2][seen], speeds[seen] * SPEED_SCALE)
+        return loss + _classes(out[..., 2:][seen], motions[seen], _MOTIONS)
+
+
+def _per_patch(values: Tensor, goal: PatchTargets) -> Tensor:
+    """Picks the owner's row: [V, F, objects, k] -> [V, F, patches, k]."""
+    index = goal.owner[..., None].expand(*goal.owner.shape, values.shape[-1])
+    return values.gather(2, index)
+
+
+def _classes(logits: Tensor, targets: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    parts = logits.split(sizes, -1)
+    losses = [classes_loss(part, targets[..., i]) for i, part in enumerate(parts)]
+    return torch.stack(losses).sum()
+
+
+def masks_from_owners(owners: Tensor, targets: Tensor, side: int) -> Tensor:
+    """Soft masks of sentences: owners [V, F, H, H], targets [V, S, 1 + objects] -> [V, S, F, side, side]."""
+    v, f, h, _ = owners.shape
+    labels = torch.arange(targets.shape[-1], dtype=owners.dtype)
+    whole = (owners[:, :, None] == labels[:, None, None]).float()  # [V, F, objects, H, H]
+    small = F.adaptive_avg_pool2d(whole.view(v * f, -1, h, h), side).view(v, f, -1, side * side)
+    return torch.einsum("vso,vfop->vsfp", targets, small).view(v, targets.shape[1], f, side, side)

@@ -1,0 +1,61 @@
+"""The stages of training and their settings."""
+
+from dataclasses import dataclass, field
+
+from glus_edge.training.batch import Mix
+from glus_edge.training.language import LanguageSizes
+from glus_edge.training.network import TowerSizes
+
+Shares = tuple[tuple[str, float], ...]
+
+EASY: Shares = (("appearance", 0.75), ("relation", 0.08), ("motion", 0.12), ("none", 0.05))
+FULL: Shares = (("appearance", 0.30), ("relation", 0.22), ("motion", 0.38), ("none", 0.10))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: what is learned, for how long, and from which sentences."""
+
+    name: str
+    kind: str  # "parts", "ground" or "joint"
+    steps: int
+    peak_rate: float
+    first_shares: Shares = FULL
+    last_shares: Shares = FULL
+    ramp_steps: int = 1  # kinds of sentences are mixed in over this many steps
+    warmup_steps: int = 60
+    last_rate_share: float = 0.3  # of the peak, reached by a cosine
+    videos: int = 4  # per process and step
+    sentences: int = 4
+
+    def mix(self, step: int) -> Mix:
+        """The batch's make-up at a step."""
+        done = min(step / self.ramp_steps, 1.0)
+        first, last = dict(self.first_shares), dict(self.last_shares)
+        shares = tuple((kind, (1.0 - done) * first[kind] + done * last[kind]) for kind in first)
+        return Mix(videos=self.videos, sentences=self.sentences, shares=shares)
+
+
+STAGES = (
+    Stage("parts", "parts", 300, 1.5e-3, warmup_steps=40, last_rate_share=0.2, sentences=2),
+    Stage("ground", "ground", 6000, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=100),
+    Stage("joint", "joint", 4000, 5e-4, last_rate_share=0.05),
+)
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How a training run goes."""
+
+    stages: tuple[Stage, ...] = STAGES
+    seed: int = 1
+    processes: int = 2  # each with one thread and its own share of the batch
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    log_every: int = 10
+    validate_every: int = 100
+    save_every: int = 50
+    validation_batches: int = 4
+    rollback_share: float = 0.6  # grounding below this share of its best goes back to the best
+    language: LanguageSizes = field(default_factory=lambda: LanguageSizes(vocabulary=903))
+    tower: TowerSizes = field(default_factory=TowerSizes)

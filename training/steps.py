@@ -1,0 +1,181 @@
+"""What one training step computes in each stage."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from glus_edge.training.batch import CONTEXT_FRAMES, Batch
+from glus_edge.training.heads import TrainingHeads, masks_from_owners
+from glus_edge.training.losses import ContrastBank, coarse_loss, mask_loss
+from glus_edge.training.network import Glus, TowerSizes, clip_pixels, sam_pixels, tower_tokens
+from glus_edge.training.prompt import IGNORED, Turns, attention_mask, prefix_ids, turn_sequences
+from glus_edge.training.segmenter import DecodedMasks, image_maps, run_window
+from glus_edge.training.tokenizer import NanoTokenizer
+
+MOTION_TAP = 2  # the layer after which image rows are asked about motion
+
+
+@dataclass
+class Learner:
+    """Everything that is trained, and what it is trained with."""
+
+    glus: Glus
+    tower: Any  # CLIPVisionModel
+    heads: TrainingHeads
+    tokenizer: NanoTokenizer
+    sizes: TowerSizes
+    contrast: ContrastBank
+
+    @property
+    def sam(self) -> Any:
+        """SAM2Base."""
+        return self.glus.model.visual_model
+
+
+@dataclass(frozen=True)
+class LanguageOutput:
+    """Hidden states of a batch of N = V * S windows."""
+
+    open_hidden: Tensor  # [N, 4, hidden] at the open ends
+    answered_hidden: Tensor  # [N, 4, hidden] before [SEG] in answered turns
+    image_rows: Tensor  # [N, 4, T, hidden] of the query frames, after layer `MOTION_TAP`
+    text_loss: Tensor
+
+
+def run_language(learner: Learner, batch: Batch, tokens: Tensor) -> LanguageOutput:
+    """One pass over all windows; the context frames are passed once per video and shared by its sentences.
+
+    Args:
+        learner: the model.
+        batch: V videos with S sentences each.
+        tokens: the tower's pooled tokens, [V, F, T, tower hidden].
+    """
+    glus, tokenizer = learner.glus, learner.tokenizer
+    v, _, t, _ = tokens.shape
+    s = len(batch.texts[0])
+    image = glus.model.mm_projector(tokens)  # [V, F, T, hidden]
+    table = glus.model.embed_tokens.weight.to(image.dtype)
+    prefix = torch.from_numpy(prefix_ids(tokenizer, t))
+    rows = _rows(table, image[:, :CONTEXT_FRAMES], prefix.expand(v, -1), torch.arange(v))
+    length = rows.shape[1]
+    _, _, past = glus.run_language(rows, torch.arange(length)[None], None, None, MOTION_TAP)
+    past = [(k.repeat_interleave(s, 0), w.repeat_interleave(s, 0)) for k, w in past]
+    turns = turn_sequences(tokenizer, [text for texts in batch.texts for text in texts], t)
+    rows = _rows(table, image[:, CONTEXT_FRAMES:], turns.ids, torch.arange(v).repeat_interleave(s))
+    mask = attention_mask(turns, length, rows.dtype)
+    hidden, tapped, _ = glus.run_language(rows, turns.positions + length, mask, past, MOTION_TAP)
+    return LanguageOutput(
+        open_hidden=_pick(hidden, turns.open_rows),
+        answered_hidden=_pick(hidden, turns.answered_rows),
+        image_rows=_image_rows(tapped, turns, t),
+        text_loss=_text_loss(glus, hidden, turns),
+    )
+
+
+def _rows(table: Tensor, image: Tensor, ids: Tensor, video: Tensor) -> Tensor:
+    """Embeds ids [N, R]; negative ones are image tokens -(1 + index) of the row's video: [N, R, hidden]."""
+    per_video = image.shape[1] * image.shape[2]
+    index = torch.where(ids >= 0, ids, len(table) + video[:, None] * per_video - ids - 1)
+    return F.embedding(index, torch.cat((table, image.flatten(0, 2))))
+
+
+def _pick(hidden: Tensor, rows: Tensor) -> Tensor:
+    return hidden.gather(1, rows[..., None].expand(-1, -1, hidden.shape[-1]))
+
+
+def _image_rows(hidden: Tensor, turns: Turns, tokens: int) -> Tensor:
+    rows = (turns.ids < 0).nonzero()[:, 1].view(len(hidden), -1)
+    return _pick(hidden, rows).view(len(hidden), -1, tokens, hidden.shape[-1])
+
+
+def _text_loss(glus: Glus, hidden: Tensor, turns: Turns) -> Tensor:
+    wanted = turns.labels != IGNORED
+    return F.cross_entropy(glus.lm_head(hidden[wanted]).float(), turns.labels[wanted])
+
+
+def tower_pass(learner: Learner, batch: Batch, *, frozen: bool) -> Tensor:
+    """Pooled tokens of all frames, [V, F, T, tower hidden]."""
+    v, f = batch.frames.shape[:2]
+    with torch.set_grad_enabled(not frozen and torch.is_grad_enabled()):
+        tokens = tower_tokens(learner.tower, clip_pixels(batch.frames.flatten(0, 1), learner.sizes))
+    return tokens.view(v, f, *tokens.shape[1:])
+
+
+def target_cover(batch: Batch) -> Tensor:
+    """Share of each patch that a sentence's objects cover in the query frames, [N, 4, patches]."""
+    return torch.einsum("vso,vfpo->vsfp", batch.targets, batch.cover[:, CONTEXT_FRAMES:]).flatten(0, 1)
+
+
+def run_masks(learner: Learner, batch: Batch, prompts: Tensor, *, training: bool) -> list[DecodedMasks]:
+    """The masks of the four query frames for prompts [N, 4, D]."""
+    v, s = batch.targets.shape[:2]
+    frames = batch.frames[:, CONTEXT_FRAMES:]
+    maps = image_maps(learner.sam, sam_pixels(frames.flatten(0, 1), learner.sam.image_size))
+    rows = torch.arange(v * 4).view(v, 1, 4).expand(v, s, 4).reshape(v * s, 4)
+    return run_window(learner.sam, maps, rows, prompts, training=training)
+
+
+def masks_loss(learner: Learner, batch: Batch, outputs: list[DecodedMasks]) -> Tensor:
+    """The mean mask loss over the four query frames."""
+    side = learner.sam.image_size // 2
+    goal = masks_from_owners(batch.owners, batch.targets, side).flatten(0, 1)
+    return torch.stack([mask_loss(out, goal[:, f]) for f, out in enumerate(outputs)]).mean()
+
+
+def groups_of(batch: Batch) -> Tensor:
+    """A number per row of [N * 4]: equal where sentences mean the same objects in the same frame."""
+    v, _, objects = batch.targets.shape
+    code = (batch.targets * 2.0 ** torch.arange(objects)).sum(-1).long()  # [V, S]
+    code = code + torch.arange(v)[:, None] * 2**objects
+    return (code.flatten()[:, None] * 4 + torch.arange(4)).flatten()
+
+
+def parts_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """The parts' own schools: the tower reads patches, SAM 2 follows coarse prompts and its memory."""
+    tokens = tower_pass(learner, batch, frozen=False)
+    prompts = learner.heads.place_prompt(target_cover(batch))
+    masks = run_masks(learner, batch, prompts, training=True)
+    return {
+        "look": learner.heads.look_loss(tokens.flatten(0, 1), batch),
+        "mask": masks_loss(learner, batch, masks),
+    }
+
+
+def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str, Tensor]:
+    cover = target_cover(batch)
+    v, s = batch.targets.shape[:2]
+    place = learner.heads.place
+    return {
+        "text": 0.3 * out.text_loss,
+        "place": coarse_loss(place(out.open_hidden).float(), cover)
+        + 0.5 * coarse_loss(place(out.answered_hidden).float(), cover),
+        "motion": 0.3 * learner.heads.motion_loss(out.image_rows.view(v, s, *out.image_rows.shape[1:]), batch),
+    }
+
+
+def ground_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """The language model learns to find; its segment embedding learns to be the prompt SAM 2 already follows."""
+    out = run_language(learner, batch, tower_pass(learner, batch, frozen=True))
+    losses = _grounding(learner, batch, out)
+    prompts = learner.glus.segment_embedding(out.open_hidden).float()
+    with torch.no_grad():
+        wanted = learner.heads.place_prompt(target_cover(batch)).float()
+    losses["prompt"] = F.smooth_l1_loss(prompts, wanted)
+    losses["contrast"] = 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))
+    return losses
+
+
+def joint_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """The paper's losses end to end through the memory bank, the coarse ones kept as a light guide."""
+    out = run_language(learner, batch, tower_pass(learner, batch, frozen=True))
+    losses = {name: 0.5 * loss for name, loss in _grounding(learner, batch, out).items()}
+    prompts = learner.glus.segment_embedding(out.open_hidden)
+    losses["mask"] = masks_loss(learner, batch, run_masks(learner, batch, prompts, training=True))
+    losses["contrast"] = 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))
+    return losses
+
+
+STEPS = {"parts": parts_step, "ground": ground_step, "joint": joint_step}

@@ -1,0 +1,229 @@
+"""`python -m glus_edge.training.train --output DIR`: trains the nano GLUS in stages; run again to go on.
+
+DIR holds state.pt (resumable), best.pt (best grounding so far), log.jsonl (curves), and in the end the official folders.
+"""
+
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import multiprocessing
+
+from glus_edge.training.attention import plain_attention_everywhere
+from glus_edge.training.batch import stream_batches
+from glus_edge.training.checkpoint import save_official
+from glus_edge.training.heads import TrainingHeads
+from glus_edge.training.losses import ContrastBank
+from glus_edge.training.network import Glus, build_tower
+from glus_edge.training.settings import Stage, TrainingSettings
+from glus_edge.training.steps import STEPS, Learner
+from glus_edge.training.tokenizer import NanoTokenizer, train_tokenizer
+from glus_edge.training.validation import validate, validation_batches
+
+
+def build_learner(settings: TrainingSettings) -> Learner:
+    """A model with random weights, determined by the seed."""
+    torch.manual_seed(settings.seed)
+    tokenizer = NanoTokenizer(train_tokenizer())
+    assert tokenizer.vocabulary == settings.language.vocabulary, f"tokenizer has {tokenizer.vocabulary} ids"
+    glus, tower = Glus(settings.language, settings.tower), build_tower(settings.tower)
+    width = glus.model.visual_model.hidden_dim
+    heads = TrainingHeads(settings.language, settings.tower, width)
+    return Learner(glus, tower, heads, tokenizer, settings.tower, ContrastBank(width))
+
+
+def parameters(learner: Learner) -> list[torch.nn.Parameter]:
+    """Everything that is trained."""
+    return [*learner.glus.parameters(), *learner.tower.parameters(), *learner.heads.parameters()]
+
+
+def learning_rate(stage: Stage, step: int) -> float:
+    """Linear warm-up, then a cosine down to the stage's last rate."""
+    if step < stage.warmup_steps:
+        return stage.peak_rate * (step + 1) / stage.warmup_steps
+    done = min((step - stage.warmup_steps) / max(stage.steps - stage.warmup_steps, 1), 1.0)
+    low = stage.last_rate_share
+    return stage.peak_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done)))
+
+
+def new_optimizer(learner: Learner, settings: TrainingSettings) -> torch.optim.AdamW:
+    """AdamW; vectors and gains are not decayed."""
+    trained = parameters(learner)
+    groups = [
+        {"params": [p for p in trained if p.dim() > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.dim() <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-8)
+
+
+def train_step(
+    learner: Learner, optimizer: torch.optim.Optimizer, batch: Any, stage: Stage, step: int, clip_norm: float
+) -> dict[str, float]:
+    """One step of a stage; gradients are averaged over the processes. Returns the losses."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(stage, step)
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = STEPS[stage.kind](learner, batch)
+    optimizer.zero_grad(set_to_none=True)
+    torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+    live = [p for p in parameters(learner) if p.grad is not None]
+    if dist.is_initialized():
+        flat = torch.cat([p.grad.flatten() for p in live if p.grad is not None])
+        dist.all_reduce(flat)
+        flat /= dist.get_world_size()
+        for p, part in zip(live, flat.split([p.numel() for p in live]), strict=True):
+            p.grad = part.view_as(p)
+    torch.nn.utils.clip_grad_norm_(live, clip_norm)
+    optimizer.step()
+    return {name: float(loss.detach()) for name, loss in losses.items()}
+
+
+def save_state(path: Path, learner: Learner, optimizer: torch.optim.Optimizer | None, place: dict[str, Any]) -> None:
+    """Everything needed to go on from here; written beside and moved, so that a stop at any time is harmless."""
+    state = {
+        "glus": learner.glus.state_dict(),
+        "tower": learner.tower.state_dict(),
+        "heads": learner.heads.state_dict(),
+        "optimizer": optimizer.state_dict() if optimizer else None,
+        "place": place,
+    }
+    torch.save(state, path.with_suffix(".tmp"))
+    path.with_suffix(".tmp").replace(path)
+
+
+def load_state(path: Path, learner: Learner) -> dict[str, Any]:
+    """Puts the weights back; returns the whole state (its "optimizer" and "place")."""
+    state: dict[str, Any] = torch.load(path, weights_only=True)
+    learner.glus.load_state_dict(state["glus"])
+    learner.tower.load_state_dict(state["tower"])
+    learner.heads.load_state_dict(state["heads"])
+    return state
+
+
+class Run:
+    """One process's share of a training run."""
+
+    def __init__(self, output: Path, settings: TrainingSettings, rank: int) -> None:
+        self.output, self.settings, self.rank = output, settings, rank
+        self.learner = build_learner(settings)
+        self.optimizer = new_optimizer(self.learner, settings)
+        self.place: dict[str, Any] = {"stage": 0, "step": 0, "best": 0.0, "seconds": 0.0}
+        self.started = time.time()
+        if (output / "state.pt").exists():
+            state = load_state(output / "state.pt", self.learner)
+            self.place = state["place"]
+            if state["optimizer"]:
+                self.optimizer.load_state_dict(state["optimizer"])
+        self.spent = float(self.place["seconds"])
+        torch.manual_seed(settings.seed + 1000 * rank + int(self.place["step"]))
+        self.checks = validation_batches(settings.validation_batches) if rank == 0 else []
+
+    def log(self, **entry: Any) -> None:
+        """One line for people, one for the curves; by the first process alone."""
+        if self.rank:
+            return
+        entry = {k: round(v, 4) if isinstance(v, float) else v for k, v in entry.items()}
+        with (self.output / "log.jsonl").open("a") as file:
+            file.write(json.dumps(entry) + "\n")
+        print(" ".join(f"{k}={v}" for k, v in entry.items()), flush=True)
+
+    def all_stages(self) -> None:
+        """From where the run stands to the end."""
+        with plain_attention_everywhere():
+            while self.place["stage"] < len(self.settings.stages):
+                self.one_stage(self.settings.stages[self.place["stage"]])
+                self.place.update(stage=self.place["stage"] + 1, step=0, best=0.0)
+                self.optimizer = new_optimizer(self.learner, self.settings)
+                self.keep("state.pt")
+
+    def one_stage(self, stage: Stage) -> None:
+        """The steps of a stage that are left."""
+        s = self.settings
+        first = int(self.place["step"])
+        world = s.processes
+        base = (s.seed * 64 + self.place["stage"]) * 10_000_000 + self.rank
+        stream = stream_batches(stage.mix, first, base, world, worker=True)
+        clock = time.time()
+        for step in range(first, stage.steps):
+            losses = train_step(self.learner, self.optimizer, next(stream), stage, step, s.clip_norm)
+            self.place["step"] = step + 1
+            self.place["seconds"] = self.spent + time.time() - self.started
+            if (step + 1) % s.log_every == 0:
+                seconds, clock = (time.time() - clock) / s.log_every, time.time()
+                self.log(stage=stage.name, step=step + 1, s=seconds, total_s=self.place["seconds"], **losses)
+            if (step + 1) % s.validate_every == 0 or step + 1 == stage.steps:
+                self.check(stage)
+            if (step + 1) % s.save_every == 0:
+                self.keep("state.pt")
+
+    def check(self, stage: Stage) -> None:
+        """Validates; keeps the best, and goes back to it after a collapse."""
+        verdict = torch.zeros(1)
+        if self.rank == 0:
+            self.learner.glus.eval()
+            with torch.autocast("cpu", torch.bfloat16):
+                found = validate(self.learner, self.checks, stage.kind)
+            self.learner.glus.train()
+            score = found.get("mask/all", found.get("place/all", 0.0))
+            self.log(stage=stage.name, step=self.place["step"], total_s=self.place["seconds"], validation=found)
+            if score > self.place["best"]:
+                self.place["best"] = score
+                self.keep("best.pt")
+            elif score < self.settings.rollback_share * self.place["best"] and self.place["best"] > 0.2:
+                verdict.fill_(1.0)
+        if dist.is_initialized():
+            dist.broadcast(verdict, 0)
+        if verdict.item():
+            self.log(stage=stage.name, step=self.place["step"], event="collapsed: back to the best")
+            state = load_state(self.output / "best.pt", self.learner)
+            self.optimizer.load_state_dict(state["optimizer"])
+
+    def keep(self, name: str) -> None:
+        """Writes the state; by the first process alone."""
+        if self.rank == 0:
+            save_state(self.output / name, self.learner, self.optimizer, self.place)
+
+
+def _process(rank: int, output: Path, settings: TrainingSettings) -> None:
+    torch.set_num_threads(1)
+    if settings.processes > 1:
+        rendezvous = f"file://{(output / 'rendezvous').resolve()}"
+        dist.init_process_group("gloo", init_method=rendezvous, rank=rank, world_size=settings.processes)
+    run = Run(output, settings, rank)
+    run.all_stages()
+    if rank == 0:
+        learner = run.learner
+        save_official(output, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+    if settings.processes > 1:
+        dist.destroy_process_group()
+
+
+def train(output: Path, settings: TrainingSettings) -> None:
+    """Trains, or goes on training, in `settings.processes` processes of one thread each."""
+    output.mkdir(parents=True, exist_ok=True)
+    (output / "rendezvous").unlink(missing_ok=True)
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    if settings.processes == 1:
+        _process(0, output, settings)
+    else:
+        multiprocessing.spawn(_process, args=(output, settings), nprocs=settings.processes)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2, help="processes of one thread each")
+    arguments = parser.parse_args()
+    train(arguments.output, TrainingSettings(seed=arguments.seed, processes=arguments.processes))
+
+
+if __name__ == "__main__":
+    main()
