@@ -31,7 +31,8 @@ class FrameSample(NamedTuple):
 class Block:
     """Consecutive frames."""
 
-    frames: list[FrameSample] = field(default_factory=list)
+    frames: list[FrameSample]
+    cpu_ms: float  # of all threads of the process, for all frames: what is left to compare by on a busy machine
     counts: Counts = field(default_factory=Counts)
 
     @property
@@ -54,8 +55,9 @@ class Contender:
     def block(self, frames: int = BLOCK_FRAMES) -> Block:
         """Runs the next frames of the video."""
         self._backend.take()
+        start = time.process_time()
         samples = [self._frame() for _ in range(frames)]
-        return Block(samples, self._backend.take())
+        return Block(samples, (time.process_time() - start) * 1e3, self._backend.take())
 
     def _frame(self) -> FrameSample:
         start = time.perf_counter()

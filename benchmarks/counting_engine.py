@@ -34,11 +34,12 @@ class CountingEngine:
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See Engine."""
         self._engine.run(inputs, outputs)
-        sizes: dict[str, int] = {}
-        for tensor in self.signature.inputs:
-            for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True):
-                if isinstance(axis, str):
-                    sizes[axis] = size
+        sizes = {
+            axis: size
+            for tensor in self.signature.inputs
+            for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
+            if isinstance(axis, str)
+        }
         counts = self._backend.counts
         counts.calls[Call(self.name, tuple(sorted(sizes.items())))] += 1
         counts.tensor_bytes += sum(array.nbytes for array in (*inputs.values(), *outputs.values()))

@@ -121,7 +121,7 @@ def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _stored_bytes(tensor: onnx.TensorProto) -> int:
-    elements = math.prod(tensor.dims)
+    elements = math.prod(map(int, tensor.dims))
     if tensor.data_type in (onnx.TensorProto.INT4, onnx.TensorProto.UINT4):
         return (elements + 1) // 2
     return elements * int(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)

@@ -1,5 +1,7 @@
 """The language side of the reference algorithm: transformers' CLIP and LLaMA, everything computed for every frame."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,8 +19,10 @@ class ReferenceLanguage:
     def __init__(self, checkpoint: Checkpoint, tower: VisionTower) -> None:
         """Errors: CheckpointError for a tensor that is missing."""
         vision, language = tower.config, checkpoint.config
-        self._clip = CLIPVisionModel(
-            CLIPVisionConfig(
+        vision_settings: Any = CLIPVisionConfig  # transformers' constructors have no types
+        language_settings: Any = LlamaConfig
+        self._clip: Any = CLIPVisionModel(
+            vision_settings(
                 hidden_size=vision.width,
                 intermediate_size=vision.mlp_width,
                 num_hidden_layers=vision.layers,
@@ -28,10 +32,10 @@ class ReferenceLanguage:
                 layer_norm_eps=vision.layer_norm_eps,
                 hidden_act=vision.activation,
             )
-        ).eval()
+        )
         _fill(self._clip, tower.weights, "")
-        self._llama = LlamaModel(
-            LlamaConfig(
+        self._llama: Any = LlamaModel(
+            language_settings(
                 vocab_size=language.vocabulary_size,
                 hidden_size=language.hidden_size,
                 intermediate_size=language.intermediate_size,
@@ -43,7 +47,7 @@ class ReferenceLanguage:
                 rope_theta=language.rope_theta,
                 use_cache=False,
             )
-        ).eval()
+        )
         _fill(self._llama, checkpoint, "model.")
         self._weights = {
             name: checkpoint.tensor(name).float()
@@ -55,8 +59,8 @@ class ReferenceLanguage:
 
     def image_tokens(self, pixels: Tensor) -> Tensor:
         """clip_pixels [images, 3, S, S] to [images, tokens, language width]."""
-        hidden = self._clip(pixels, output_hidden_states=True).hidden_states[-2]
-        pooled = hidden[:, 1:].unflatten(1, (-1, POOLED_PATCHES)).mean(2)
+        hidden: Tensor = self._clip(pixels, output_hidden_states=True).hidden_states[-2]
+        pooled = torch.unflatten(hidden[:, 1:], 1, (-1, POOLED_PATCHES)).mean(2)
         return self._linear(pooled, "model.mm_projector")
 
     def token_embeddings(self, ids: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ class ReferenceLanguage:
 
     def ask(self, embeddings: Tensor) -> tuple[Tensor, int]:
         """A whole prompt [rows, language width] to the segment embedding [1, d_model] and the next token."""
-        last = self._llama(inputs_embeds=embeddings[None]).last_hidden_state[:, -1]
+        last: Tensor = self._llama(inputs_embeds=embeddings[None]).last_hidden_state[:, -1]
         next_token = functional.linear(last, self._weights["lm_head.weight"]).argmax(-1)
         middle = functional.relu(self._linear(last, "model.text_hidden_fcs.0.0"))
         return self._linear(middle, "model.text_hidden_fcs.0.2"), int(next_token)
@@ -79,4 +83,4 @@ def _fill(module: nn.Module, weights: WeightFolder, prefix: str) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(weights.tensor(prefix + name))
-    module.requires_grad_(False)
+    module.requires_grad_(False).train(False)

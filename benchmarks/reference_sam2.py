@@ -1,6 +1,7 @@
 """SAM 2's part of the reference algorithm: stock modules, called as GLUS's `evaluate` calls its copy of them."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,7 @@ class ReferenceSam2:
         stopwatch: Stopwatch,
     ) -> None:
         """Errors: CheckpointError."""
-        self._sam2 = built(sam2_config(str(configuration)))
+        self._sam2: Any = built(sam2_config(str(configuration)))
         load_weights(self._sam2, checkpoint, reference_gamma)
         decoder = self._sam2.sam_mask_decoder
         decoder.dynamic_multimask_via_stability = True
@@ -50,8 +51,7 @@ class ReferenceSam2:
             conditioned = conditioned.permute(1, 2, 0).view(1, -1, *sizes[-1])
         with self._stopwatch.stage("mask_decoder"):
             finer = [
-                level.permute(1, 2, 0).view(1, -1, *side)
-                for level, side in zip(features[:-1], sizes[:-1], strict=True)
+                level.permute(1, 2, 0).view(1, -1, *side) for level, side in zip(features[:-1], sizes[:-1], strict=True)
             ]
             prompt = self._sam2.sam_prompt_encoder
             logits, _, _, _ = self._sam2.sam_mask_decoder(
@@ -66,13 +66,15 @@ class ReferenceSam2:
         with self._stopwatch.stage("memory_encoder"):
             self._remember(step, conditioned, logits)
         with self._stopwatch.stage("masks"):
-            return functional.interpolate(logits, size, mode="bilinear", align_corners=False)[0, 0] > 0
+            mask: Tensor = functional.interpolate(logits, size, mode="bilinear", align_corners=False)[0, 0] > 0
+            return mask
 
     def _conditioned(self, step: int, features: Tensor, positions: Tensor) -> Tensor:
         """[h w, 1, d_model]."""
         read = [self._memories[s] for s in attended_steps(step, self._settings) if s in self._memories]
         if not read:
-            return features + self._sam2.no_mem_embed
+            unconditioned: Tensor = features + self._sam2.no_mem_embed
+            return unconditioned
         conditioned: Tensor = self._sam2.memory_attention(
             curr=[features],
             curr_pos=[positions],

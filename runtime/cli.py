@@ -44,6 +44,11 @@ COMMANDS = {
         "glus_edge.runtime.commands.build", "TensorRT engines of a bundle", "pip install 'glus-edge[tensorrt]'"
     ),
     "evaluate": Command("glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F"),
+    "bench": Command(
+        "glus_edge.benchmarks.bench_command",
+        "where the milliseconds go, against the reference and the machine's limit",
+        "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0",
+    ),
     "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),
     "doctor": Command("glus_edge.runtime.commands.doctor", "what this machine can run, and what is missing"),
 }

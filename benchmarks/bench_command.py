@@ -1,0 +1,125 @@
+"""`glus-edge bench --bundle B`: where the milliseconds go, how far that is from the machine's limit and the reference."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from glus_edge.benchmarks.bench_report import figures
+from glus_edge.benchmarks.bench_table import table
+from glus_edge.benchmarks.contender import BLOCK_FRAMES
+from glus_edge.benchmarks.environment import PACKAGES, environment
+from glus_edge.benchmarks.measurement import BaselineSource, BenchSettings, measure
+from glus_edge.benchmarks.peak import measure_peak
+from glus_edge.benchmarks.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
+from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.bundle import Bundle, read_manifest
+from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.progress import terminal_bar
+from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.window import POLICIES
+
+FORMAT = "glus-edge bench"
+MAXIMUM_SENTENCES = 64
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
+    parser.add_argument("--video", type=Path, help="a file or folder of frames, looped (default: made up, 480 x 854)")
+    parser.add_argument("--policy", default=",".join(POLICIES), metavar="P,P", help="(default: %(default)s)")
+    parser.add_argument("--sentences", default="1,8", metavar="N,N", help="asked at once (default: %(default)s)")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=BenchSettings.rounds * BLOCK_FRAMES,
+        help=f"measured of each, in turns of {BLOCK_FRAMES} (default: %(default)s)",
+    )
+    parser.add_argument("--baseline", choices=("reference",), help="the reference algorithm in torch, in the same run")
+    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="the baseline's model: what was exported")
+    parser.add_argument("--vision-tower", type=Path, metavar="DIR", help="its CLIP folder")
+    parser.add_argument("--sam2-config", metavar="NAME|YAML", help="its SAM 2 configuration")
+    parser.add_argument("--soak", type=int, metavar="N", help="instead: does memory grow over N frames?")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="the record to write")
+    add_engine_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, prints a table and writes the record; with --soak 1 where memory grows."""
+    settings = _settings(arguments)
+    manifest = read_manifest(settings.bundle)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "bundle": manifest.name,
+        "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
+        "provider": arguments.provider,
+        "video": settings.video.name if settings.video else "made up",
+    }
+    if arguments.soak is not None:
+        result = soak(settings, arguments.soak, terminal_bar)
+        record |= {"environment": to_json(environment(arguments.threads)), "soak": to_json(result)}
+        record["soak"]["growth"] = result.growth
+        settled = result.resident[0][1]
+        print(
+            f"{result.policy}, {result.sentences} sentence(s): {result.frames} frames, {settled / 1e6:.1f} MB resident "
+            f"after {SETTLED_FRAMES}, {result.growth:+.2%} at most after that (allowed: {ALLOWED_GROWTH:.0%})"
+        )
+        code = int(result.growth >= ALLOWED_GROWTH)
+    else:
+        where = environment(arguments.threads, (*PACKAGES, "torch", "transformers", "sam2"))
+        measured, memory = measure(settings, terminal_bar)
+        # Behind the run: both need memory that is none of the runtime's.
+        peak = measure_peak() if arguments.provider == "cpu" else None
+        results = figures(measured, Bundle(settings.bundle, manifest), peak)
+        record |= {
+            "environment": to_json(where),
+            "peak": to_json(peak),
+            "memory": to_json(memory),
+            "results": to_json(tuple(results)),
+        }
+        for line in table(results, memory, peak, where):
+            print(line)
+        code = 0
+    if arguments.output:
+        write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+    return code
+
+
+def _settings(arguments: argparse.Namespace) -> BenchSettings:
+    if not 0 < arguments.frames <= 1_000_000:
+        raise InputError(f"--frames: got {arguments.frames}, expected 1 to 1000000")
+    return BenchSettings(
+        bundle=arguments.bundle,
+        options=options_from_arguments(arguments),
+        video=arguments.video,
+        policies=_policies(arguments.policy),
+        sentences=_counts(arguments.sentences),
+        rounds=-(-arguments.frames // BLOCK_FRAMES),
+        baseline=_baseline(arguments) if arguments.baseline else None,
+    )
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    policies = tuple(dict.fromkeys(text.split(",")))
+    for policy in policies:
+        if policy not in POLICIES:
+            raise InputError(f"--policy: got {policy!r}, expected some of {','.join(POLICIES)}")
+    return policies
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(dict.fromkeys(int(word) if word.isascii() and word.isdigit() else 0 for word in text.split(",")))
+    if not all(0 < count <= MAXIMUM_SENTENCES for count in counts):
+        raise InputError(f"--sentences: got {text!r}, expected numbers from 1 to {MAXIMUM_SENTENCES} such as 1,8")
+    return counts
+
+
+def _baseline(arguments: argparse.Namespace) -> BaselineSource:
+    for option in ("checkpoint", "vision_tower", "sam2_config"):
+        if getattr(arguments, option) is None:
+            raise InputError(
+                f"--baseline reference: got no --{option.replace('_', '-')}, expected the model the bundle was exported "
+                "from: --checkpoint DIR --vision-tower DIR --sam2-config NAME|YAML"
+            )
+    return BaselineSource(arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
