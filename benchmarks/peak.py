@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIDE = 2048  # of the square matrices: large enough that a product is limited by arithmetic
+SIDE = 1536  # of the square matrices: large enough that a product is limited by arithmetic
 COPIED_BYTES = 256 << 20  # beyond every cache
-REPEATS = 8
+REPEATS = 6
 
 
 @dataclass(frozen=True)

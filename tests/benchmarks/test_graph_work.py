@@ -23,7 +23,7 @@ def test_the_language_models_work_is_the_sum_on_paper(golden_bundle):
     work = GraphWork(golden_bundle / "language_model.onnx").work(SIZES)
     assert work.flops == pytest.approx(language_flops(64, 176, 3, 451, 64), rel=2e-3)  # lm_head's rows may be padded
     parameters = 3 * (4 * 64**2 + 3 * 64 * 176 + 2 * 64) + 64 + 451 * 64 + 64 * 64 + 64 + 64 * 64 + 64
-    assert work.weight_bytes == pytest.approx(4 * parameters, rel=0.01)
+    assert work.weight_bytes == pytest.approx(4 * parameters, rel=0.03)
 
 
 def test_four_bit_weights_are_the_same_work_and_fewer_bytes(golden_bundle, golden_bundle_int4):
