@@ -4,19 +4,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.context import CausalContext
+from glus_edge.runtime.direction import Direction
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.session import Session
 
 
 class LiveSession:
     """One stream of frames and its sentences. Memory does not grow with the stream."""
 
-    def __init__(self, session: Session, context_frames: int) -> None:
-        self._session = session
+    def __init__(self, direction: Direction, context_frames: int) -> None:
+        self._session = direction.session
         self._context = CausalContext(context_frames)
-        self._direction = session.direction()
+        self._direction = direction
         self._index = 0
 
     def push(self, rgb: NDArray[np.uint8]) -> FrameResult:

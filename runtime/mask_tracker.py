@@ -88,14 +88,14 @@ class MaskTracker:
             "selected_mask": self._device.empty((sentences,), "int32"),
         }
 
-    def track(self, step: int, segment_embedding: Array, segmented: NDArray[np.bool_]) -> Tracked:
-        """Masks of the frame `features` holds. Sentences that are not segmented get no memory of this step.
-
-        Raises nothing of its own; `segment_embedding` is [sentences, segment_width] float32 on the device.
-        """
+    def condition(self, step: int) -> None:
+        """Lets the features of this frame attend to the memories `step` reads."""
         with self._stopwatch.stage("memory_attention"):
             for group in self._bank.groups(step):
                 self._condition(group)
+
+    def decode(self, segment_embedding: Array) -> Tracked:
+        """Masks of the frame that was conditioned, for embeddings [sentences, segment_width] float32 on the device."""
         maps = self._features.maps
         with self._stopwatch.stage("mask_decoder"):
             self._engines.mask_decoder.run(
@@ -108,14 +108,16 @@ class MaskTracker:
                 self._outputs,
             )
             # Read before the memory is made: a concurrent device makes it while the host turns logits into masks.
-            tracked = Tracked(**{name: self._device.read(self._outputs[name]) for name in Tracked._fields})
+            return Tracked(**{name: self._device.read(self._outputs[name]) for name in Tracked._fields})
+
+    def remember(self, step: int, sentences: frozenset[int]) -> None:
+        """Writes the memory of the masks decoded last, which counts for `sentences` only."""
         with self._stopwatch.stage("memory_encoder"):
-            slot = self._bank.store(step, frozenset(np.flatnonzero(segmented).tolist()))
+            slot = self._bank.store(step, sentences)
             self._engines.memory_encoder.run(
                 {"conditioned_features": self._conditioned, "mask_logits": self._outputs["mask_logits"]},
                 {"memory_slot": self._memory[slot]},
             )
-        return tracked
 
     def copy_to(self, other: "MaskTracker") -> None:
         """Gives the other direction of a run the memories so far: those of the key frame."""

@@ -25,3 +25,4 @@ class FrameResult:
     masks: NDArray[np.bool_]  # [sentences, H, W], at the frame's own size
     scores: tuple[Scores, ...]  # one per sentence, in the order they were asked
     timings: Mapping[str, float]  # milliseconds per stage that ran for this frame
+    asked: bool = True  # whether the language model was asked about this frame, or an earlier embedding served

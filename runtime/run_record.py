@@ -29,6 +29,7 @@ class RunDescription:
     precision: Mapping[str, str]  # per graph
     context_frames: tuple[int, ...]  # indices of the frames the language model sees throughout
     key_frame: int  # index of the frame the masks are propagated from
+    refresh: str = "always"  # when the language model is asked
 
 
 class RunRecord:
@@ -50,6 +51,7 @@ class RunRecord:
             "index": result.index,
             "stem": self._video.stems[result.index],
             "time_s": round(time, 6),
+            "asked": result.asked,
             "sentences": [
                 {
                     "segmented": scores.segmented,

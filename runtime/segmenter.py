@@ -7,6 +7,7 @@ from types import TracebackType
 
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.context import uniform_context
+from glus_edge.runtime.direction import Direction
 from glus_edge.runtime.engine import Backend
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.frame import Frame
@@ -14,8 +15,9 @@ from glus_edge.runtime.key_frame import KeyFrame, key_frame_index
 from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.refresh import RefreshRule, refresh_rule
 from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.session import Direction, Engines, Session
+from glus_edge.runtime.session import Engines, Session
 from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
 from glus_edge.runtime.tensorrt_module import LIBRARIES
 from glus_edge.runtime.video import Video, open_video
@@ -65,22 +67,24 @@ class Segmenter:
         sentences: Sequence[str],
         *,
         policy: str = "exact",
+        refresh: str = "always",
         key_frame: KeyFrame = "first",
     ) -> "VideoRun":
         """Masks of every frame for every sentence, as an iterator of FrameResult in the order they are computed.
 
         That is from the key frame to the end, then from the frame before it back to the first. Everything asked for is
-        checked before the first frame is computed. Errors: InputError (sentence, key frame, policy), VideoError.
+        checked before the first frame is computed. Errors: InputError (sentence, key frame, policy, refresh), VideoError.
         """
         session = self._session(sentences, policy)
         if isinstance(video, (str, Path)):
             video = open_video(video)
         context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
-        return VideoRun(session, video, context, key_frame_index(key_frame, video.frame_count))
+        return VideoRun(session, video, context, key_frame_index(key_frame, video.frame_count), refresh_rule(refresh))
 
-    def stream(self, sentences: Sequence[str], *, policy: str = "window") -> LiveSession:
-        """A live session: `push` frames, get masks. Errors: InputError (sentence, policy)."""
-        return LiveSession(self._session(sentences, policy), self.bundle.manifest.window.context_frames)
+    def stream(self, sentences: Sequence[str], *, policy: str = "window", refresh: str = "always") -> LiveSession:
+        """A live session: `push` frames, get masks. Errors: InputError (sentence, policy, refresh)."""
+        direction = Direction(self._session(sentences, policy), refresh_rule(refresh))
+        return LiveSession(direction, self.bundle.manifest.window.context_frames)
 
     def _session(self, sentences: Sequence[str], policy: str) -> Session:
         if isinstance(sentences, str):
@@ -107,10 +111,13 @@ class Segmenter:
 class VideoRun:
     """One pass over a video. Iterate it once; what it will do can be read beforehand."""
 
-    def __init__(self, session: Session, video: Video, context: tuple[int, ...], key_frame: int) -> None:
+    def __init__(
+        self, session: Session, video: Video, context: tuple[int, ...], key_frame: int, refresh: RefreshRule
+    ) -> None:
         self.video = video
         self.context_frames = context  # indices of the frames the language model sees throughout
         self.key_frame = key_frame
+        self.refresh = refresh
         self._session = session
         self._results = self._run()
 
@@ -130,7 +137,7 @@ class VideoRun:
         for index in self.context_frames:
             self._session.tokens.add(self.video.read(index))
         self._session.read_context(self.context_frames)
-        forward = self._session.direction()
+        forward = Direction(self._session, self.refresh)
         frames = self._decoded(self.video.frames(key, count))
         first = next(frames)
         yield first, forward.step(first)

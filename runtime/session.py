@@ -1,20 +1,19 @@
-"""The context/query loop: one set of sentences over one video. `Direction.step` is the algorithm."""
+"""What one set of sentences over one video shares: buffers, caches, image tokens and features, conversations."""
 
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.conversation import Conversation, Rows, check_sentence, rows_from_prompt
+from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache
 from glus_edge.runtime.language_step import LanguageStep, row_granule
-from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngines, Tracked
-from glus_edge.runtime.preprocess import masks_from_logits
-from glus_edge.runtime.result import FrameResult, Scores
+from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngines
 from glus_edge.runtime.stopwatch import Stopwatch
 from glus_edge.runtime.window import Window, WindowPolicy
 
@@ -29,11 +28,13 @@ class Engines:
 
 
 class Session:
-    """All that lives as long as a video is segmented: buffers, caches, the conversation of each sentence."""
+    """All that lives as long as a video is segmented. `Direction` runs over it."""
 
     def __init__(self, bundle: Bundle, engines: Engines, sentences: list[str], policy: WindowPolicy) -> None:
         manifest = bundle.manifest
         self.policy = policy
+        self.sentences = len(sentences)
+        self.query_frames = manifest.window.query_frames
         self.stopwatch = Stopwatch()
         self.tokens_prefilled = 0  # rows a sentence, since the session began; the shared prefix counts once
         self._model, self._manifest, self._engines = manifest.model, manifest, engines
@@ -80,17 +81,37 @@ class Session:
         tokens = self._model.image_tokens
         return [each.text(turns).row_count(tokens) - each.text(0).row_count(tokens) for each in self._conversations]
 
-    def direction(self) -> "Direction":
-        """A fresh conversation and an empty memory."""
-        tracker = MaskTracker(
-            self._engines.sam,
-            self._model,
-            self._manifest.memory,
-            self.features,
-            len(self._conversations),
-            self.stopwatch,
+    def ask(self, frames: list[int], dropped: int, embedding: Array, keep: bool) -> NDArray[np.bool_]:
+        """Asks about the last of `frames`, the query window; `dropped` turns are taken from the front of the cached one.
+
+        Writes the segment embeddings into `embedding`: all of them, or, with `keep`, only those of sentences that got a
+        [SEG]. Returns which did, [sentences].
+        """
+        with self.stopwatch.stage("language_model"):
+            if dropped:
+                self.language.drop_leading(self.turn_lengths(dropped))
+            answer = self.language.ask(self.prompts(frames))
+        self.tokens_prefilled += answer.new_tokens
+        if not keep or answer.segmented.all():
+            self.copy_embedding(embedding, answer.segment_embedding)
+        else:
+            for sentence in np.flatnonzero(answer.segmented).tolist():
+                self.copy_embedding(embedding[sentence], answer.segment_embedding[sentence])
+        return answer.segmented
+
+    def new_embedding(self) -> Array:
+        """A buffer for segment embeddings, [sentences, segment_width] float32 on the device."""
+        return self._engines.language_model.device.empty((self.sentences, self._model.segment_width), "float32")
+
+    def copy_embedding(self, target: Array, source: Array) -> None:
+        """Copies segment embeddings on the device."""
+        self._engines.language_model.device.copy(target, source)
+
+    def tracker(self) -> MaskTracker:
+        """An empty memory."""
+        return MaskTracker(
+            self._engines.sam, self._model, self._manifest.memory, self.features, self.sentences, self.stopwatch
         )
-        return Direction(self, tracker)
 
     def _prefix(self) -> Rows:
         """The rows every prompt begins with: up to the image of the first query frame."""
@@ -112,8 +133,8 @@ class Session:
 
     def _cache_capacity(self, prefix: int) -> int:
         """Cache slots the policy's steps need, found by planning them with frames that are all different."""
-        sentences, dtype = len(self._conversations), self._engines.language_model.signature.inputs[0].dtype
-        book = KeyValueCache(sentences, prefix, 1 << 16, row_granule(self._model, dtype, sentences))
+        dtype = self._engines.language_model.signature.inputs[0].dtype
+        book = KeyValueCache(self.sentences, prefix, 1 << 16, row_granule(self._model, dtype, self.sentences))
         capacity, window = 0, Window(0, keep=False)
         for step in range(4 * self._manifest.window.query_frames):
             previous, window = window, self.policy.window(step)
@@ -123,57 +144,3 @@ class Session:
             book.record(prefill)
             capacity = max(capacity, prefill.start + prefill.new_tokens)
         return capacity
-
-
-class Direction:
-    """One pass over consecutive frames: from the key frame to the video's end, or back to its beginning."""
-
-    def __init__(self, session: Session, tracker: MaskTracker) -> None:
-        self._session = session
-        self._tracker = tracker
-        self._window: list[int] = []
-        self._step = 0
-
-    def step(self, frame: Frame) -> FrameResult:
-        """The masks of the next frame."""
-        session, stopwatch = self._session, self._session.stopwatch
-        session.features.begin(frame)
-        session.tokens.add(frame)
-        window = session.policy.window(self._step)
-        with stopwatch.stage("language_model"):
-            if window.keep:
-                session.language.drop_leading(session.turn_lengths(len(self._window) + 1 - window.turns))
-            self._window = [*self._window, frame.index][-window.turns :]
-            answer = session.language.ask(session.prompts(self._window))
-        session.tokens_prefilled += answer.new_tokens
-        tracked = None
-        if answer.segmented.any():
-            session.features.encode(frame)
-            tracked = self._tracker.track(self._step, answer.segment_embedding, answer.segmented)
-        with stopwatch.stage("masks"):
-            masks = np.zeros((len(answer.segmented), *frame.size), np.bool_)
-            if tracked is not None:
-                masks[answer.segmented] = masks_from_logits(tracked.mask_logits[answer.segmented], *frame.size)
-        self._step += 1
-        return FrameResult(frame.index, masks, _scores(tracked, answer.segmented.tolist()), stopwatch.take())
-
-    def fork(self) -> "Direction":
-        """The other way from here: same window, memory and step, in buffers of its own."""
-        other = self._session.direction()
-        self._tracker.copy_to(other._tracker)
-        other._window, other._step = list(self._window), self._step
-        return other
-
-
-def _scores(tracked: Tracked | None, segmented: list[bool]) -> tuple[Scores, ...]:
-    return tuple(
-        Scores(
-            predicted_iou=float(tracked.predicted_iou[i]),
-            object_score=float(tracked.object_score[i]),
-            segmented=True,
-            selected_mask=int(tracked.selected_mask[i]),
-        )
-        if tracked is not None and found
-        else Scores(None, None, False, None)
-        for i, found in enumerate(segmented)
-    )

@@ -26,6 +26,11 @@ class WindowPolicy:
     name: str
     query_frames: int
 
+    @property
+    def contiguous(self) -> bool:
+        """Whether a window holds the video's last frames, as in training; else the last frames asked about."""
+        return self.name == "exact"
+
     def window(self, step: int) -> Window:
         """The window of `step`, counted from 0 at the start of a run."""
         if self.name == "window":

@@ -9,6 +9,7 @@ from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
 from glus_edge.runtime.output import OutputWriter
 from glus_edge.runtime.output_folder import check_output_folder
 from glus_edge.runtime.progress import terminal_bar
+from glus_edge.runtime.refresh import RULES
 from glus_edge.runtime.run_record import RunDescription
 from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
 from glus_edge.runtime.video import open_video
@@ -27,6 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results in --output")
     parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
+    parser.add_argument(
+        "--refresh",
+        default="always",
+        metavar="RULE",
+        help="when the language model is asked: "
+        + ", ".join(f"{rule}:{','.join(fields)}" if fields else rule for rule, fields in RULES.items())
+        + " (default: %(default)s)",
+    )
     parser.add_argument(
         "--keyframe",
         default="first",
@@ -67,12 +76,19 @@ def run(arguments: argparse.Namespace) -> int:
         closing(open_video(arguments.video, terminal_bar)) as video,
         Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter,
     ):
-        pass_ = segmenter.segment(video, arguments.sentences, policy=arguments.policy, key_frame=arguments.keyframe)
+        pass_ = segmenter.segment(
+            video,
+            arguments.sentences,
+            policy=arguments.policy,
+            refresh=arguments.refresh,
+            key_frame=arguments.keyframe,
+        )
         graphs = segmenter.bundle.manifest.graphs
         description = RunDescription(
             bundle=str(arguments.bundle),
             sentences=tuple(arguments.sentences),
             policy=arguments.policy,
+            refresh=arguments.refresh,
             backend=segmenter.backend.name,
             precision={name: f"{graph.compute}, weights {graph.weights}" for name, graph in graphs.items()},
             context_frames=pass_.context_frames,

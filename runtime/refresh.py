@@ -1,0 +1,103 @@
+"""When the language model is asked again, and when its last segment embedding serves on. Pure Python, no engine.
+
+The rules and their thresholds follow what streaming systems do (StreamingRVOS, SeC, SAM 3, SAMWISE); `always` is GLUS.
+"""
+
+from dataclasses import dataclass
+
+from glus_edge.runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Signals:
+    """What the decoder says of one sentence's mask on one frame, all of it free."""
+
+    predicted_iou: float  # the decoder's guess, 0..1
+    object_score: float  # logit that the object is there
+    overlap: float  # IoU with the frame before's mask; 1 if both are empty
+    area: float  # share of the frame
+
+
+@dataclass(frozen=True)
+class RefreshRule:
+    """Decides frame by frame. `age` is the number of frames since the language model was last asked."""
+
+    name: str = "always"
+    every: int = 5  # frames from one question to the next, for `every`
+    iou: float = 0.8  # a mask is trusted above this predicted IoU (for `previous` 0.7 is usual) ...
+    overlap: float = 0.2  # ... and above this overlap with the frame before's
+    scene: float = 0.35  # Bhattacharyya distance of HSV histograms above which the scene has changed
+    shortest: int = 2  # frames that `adaptive` lets pass at least ...
+    longest: int = 30  # ... and at most
+
+    @property
+    def watches_scene(self) -> bool:
+        """Whether `scene_change` is looked at, and so must be computed."""
+        return self.name in ("scene", "adaptive")
+
+    def ask_before(self, age: int, previous: tuple[Signals, ...], scene_change: float) -> bool:
+        """Whether to ask before the frame is decoded. `previous`: signals of the frame before, none if it had no mask."""
+        if self.name == "every":
+            return age >= self.every
+        if self.name == "previous":
+            return any(signals.predicted_iou <= self.iou for signals in previous)
+        if self.name == "scene":
+            return scene_change > self.scene
+        if self.name == "adaptive":
+            return age >= self.longest or (age >= self.shortest and scene_change > self.scene)
+        return self.name == "always"
+
+    def ask_after(self, age: int, current: tuple[Signals, ...]) -> bool:
+        """Whether to ask now that the frame has been decoded with the old embedding; it is then decoded again."""
+        if self.name == "verify" or (self.name == "adaptive" and age >= self.shortest):
+            return any(each.predicted_iou <= self.iou or each.overlap <= self.overlap for each in current)
+        return False
+
+
+# rule -> the settings that may follow its name, in order
+RULES: dict[str, tuple[str, ...]] = {
+    "always": (),
+    "once": (),
+    "every": ("every",),
+    "verify": ("iou", "overlap"),
+    "previous": ("iou",),
+    "scene": ("scene",),
+    "adaptive": ("iou", "overlap", "scene", "longest"),
+}
+
+
+def refresh_rule(text: str) -> RefreshRule:
+    """A rule from its name and settings, as `every:5` or `verify:0.8,0.2`. InputError: it is none."""
+    name, _, settings = text.partition(":")
+    if name not in RULES:
+        raise InputError(f"refresh: got {text!r}, expected one of {', '.join(RULES)}")
+    fields = RULES[name]
+    values = settings.split(",") if settings else []
+    usual: dict[str, float] = {"iou": 0.7} if name == "previous" else {}
+    if len(values) > len(fields):
+        raise InputError(f"refresh: got {text!r}, expected {name}{':' if fields else ''}{','.join(fields)}")
+    for field, value in zip(fields, values, strict=False):
+        whole = field in ("every", "longest")
+        try:
+            usual[field] = int(value) if whole else float(value)
+        except ValueError as error:
+            raise InputError(f"refresh: {field}: got {value!r}, expected a number") from error
+        low, high = (1, 1 << 30) if whole else (0, 1)
+        if not low <= usual[field] <= high:
+            raise InputError(f"refresh: {field}: got {value}, expected {low} to {high}")
+    return RefreshRule(name, **usual)  # type: ignore[arg-type]
+
+
+class BackOff:
+    """After an answer without [SEG] the old embedding serves on, and the next question waits 2, then 4, then 8 frames."""
+
+    def __init__(self) -> None:
+        self._wait = 0
+
+    def allows(self, age: int) -> bool:
+        """Whether a question may be asked `age` frames after the last."""
+        return age >= self._wait
+
+    def note(self, segmented: bool) -> None:
+        """Takes notice of an answer; `segmented`: every sentence got its [SEG]."""
+        self._wait = 0 if segmented else min(8, max(2, 2 * self._wait))
