@@ -1,19 +1,29 @@
 """The engines of a bundle, one graph after the other: compiled and thrown away, or compiled and kept."""
 
+import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from glus_edge.runtime.build_progress import BuildMonitor
 from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.engine_store import FOLDER, EngineKey, EngineRecord, EngineStore, engine_key
+from glus_edge.runtime.cuda import Cuda
+from glus_edge.runtime.cuda_device import CudaDevice
+from glus_edge.runtime.engine_gate import GateSettings, difference, refusal
+from glus_edge.runtime.engine_store import FOLDER, Attempt, EngineKey, EngineRecord, EngineStore, engine_key
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.onnx_precision import write_in_precision
+from glus_edge.runtime.reference_run import Recording
 from glus_edge.runtime.signatures import GRAPHS, Limits
 from glus_edge.runtime.tensorrt_build import BuildSettings, Plan, plan_from_onnx
+from glus_edge.runtime.tensorrt_engine import TensorRtEngine
 from glus_edge.runtime.tensorrt_module import TensorRt
 
 PRECISIONS = {"float32": "fp32", "float16": "fp16"}
+FALLBACKS = {"fp32": ("fp32",), "fp16": ("fp16", "bf16", "fp32")}
 
 
 @dataclass(frozen=True)
@@ -25,6 +35,26 @@ class EngineBuild:
     limits: Limits
     settings: BuildSettings
     monitor: BuildMonitor | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What engines are compared with, and how far they may be off."""
+
+    recording: Recording
+    settings: GateSettings
+
+    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, precision: str, plan: Any) -> Attempt:
+        """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
+        signature = build.bundle.signature(graph, build.limits)
+        engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
+        try:
+            found = difference(engine, self.recording.calls[graph])
+        finally:
+            engine.close()
+        reason = refusal(found, self.settings)
+        cosine, relative_l2 = (None if math.isnan(x) else x for x in (found.cosine, found.relative_l2))
+        return Attempt(precision, cosine, relative_l2, not reason, reason)
 
 
 class CheckedGraph(NamedTuple):
@@ -49,7 +79,7 @@ class BuiltGraph(NamedTuple):
 def check_engines(build: EngineBuild, graphs: tuple[str, ...] = GRAPHS) -> Iterator[CheckedGraph]:
     """Compiles every graph and keeps nothing. EngineError: one does not parse or compile, with the node's name."""
     for graph in graphs:
-        plan = _plan(build, graph, timing_cache=None)
+        plan = _plan(build, graph, build.bundle.graph_path(graph), timing_cache=None)
         entry = build.bundle.manifest.graphs[graph]
         precision = PRECISIONS[entry.compute]
         if entry.weights not in precision:
@@ -57,24 +87,62 @@ def check_engines(build: EngineBuild, graphs: tuple[str, ...] = GRAPHS) -> Itera
         yield CheckedGraph(graph, precision, plan.layers, plan.parse_s, plan.build_s, plan.size_bytes)
 
 
-def build_engines(build: EngineBuild, gpu: str, graphs: tuple[str, ...] = GRAPHS) -> Iterator[BuiltGraph]:
-    """Compiles the graphs that have no engine of the same key yet and stores them. EngineError: as check_engines.
+def build_engines(
+    build: EngineBuild, cuda: Cuda, gate: Gate | None = None, graphs: tuple[str, ...] = GRAPHS
+) -> Iterator[BuiltGraph]:
+    """Compiles the graphs that have no engine of the same key yet, and stores those that the gate lets pass.
 
-    `gpu` is the label of the device the engines are compiled on and for.
+    A float16 graph is tried as it is, then in bfloat16, then in float32. Without a gate the first that compiles is
+    stored, and its record says that it was compared with nothing. EngineError: no precision compiles and passes.
     """
     store = EngineStore(build.bundle.directory)
     for graph in graphs:
         start = time.perf_counter()
-        key = key_of(build, graph, gpu)
-        found = [record for _, record in store.records() if record.key == key]
+        key = key_of(build, graph, cuda.gpu.label)
+        found = [record for _, record in store.records() if record.key == key and (gate is None or record.gate)]
         if found:
             yield BuiltGraph(found[0], reused=True, seconds=time.perf_counter() - start)
             continue
-        plan = _plan(build, graph, timing_cache=timing_cache_path(build, gpu))
-        precision = PRECISIONS[build.bundle.manifest.graphs[graph].compute]
-        record = EngineRecord(key, f"{graph}.engine", plan.size_bytes, plan.build_s, precision)
+        record, plan = _accepted(build, cuda, gate, key)
         store.save(record, plan.data)
         yield BuiltGraph(record, reused=False, seconds=time.perf_counter() - start)
+
+
+def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
+    """The first precision that compiles and is right on this device, and every attempt up to it."""
+    attempts: list[Attempt] = []
+    start = PRECISIONS[build.bundle.manifest.graphs[key.graph].compute]
+    for precision in FALLBACKS[start]:
+        try:
+            with _in_precision(build.bundle.graph_path(key.graph), precision, start) as path:
+                plan = _plan(build, key.graph, path, timing_cache_path(build, cuda.gpu.label))
+            attempt = None if gate is None else gate.attempt(build, CudaDevice(cuda), key.graph, precision, plan.data)
+        except EngineError as error:
+            if gate is None:
+                raise
+            attempts.append(Attempt(precision, None, None, False, str(error)))
+            continue
+        if attempt is not None:
+            attempts.append(attempt)
+        if attempt is None or attempt.accepted:
+            file = f"{key.graph}.engine"
+            return EngineRecord(key, file, plan.size_bytes, plan.build_s, precision, tuple(attempts)), plan
+    tried = "; ".join(f"{attempt.precision}: {attempt.reason}" for attempt in attempts)
+    raise EngineError(f"{key.graph}: no precision is right on this device ({tried}); use --backend onnxruntime")
+
+
+@contextmanager
+def _in_precision(path: Path, precision: str, exported: str) -> Iterator[Path]:
+    """The graph's file, or one next to it that computes in another precision, removed afterwards."""
+    if precision == exported:
+        yield path
+        return
+    rewritten = path.with_name(f".{path.stem}.{precision}.onnx")
+    try:
+        write_in_precision(path, rewritten, precision)
+        yield rewritten
+    finally:
+        rewritten.unlink(missing_ok=True)
 
 
 def key_of(build: EngineBuild, graph: str, gpu: str) -> EngineKey:
@@ -99,9 +167,8 @@ def timing_cache_path(build: EngineBuild, gpu: str) -> Path | None:
     return build.bundle.directory / FOLDER / f"timing_{name}.cache"
 
 
-def _plan(build: EngineBuild, graph: str, timing_cache: Path | None) -> Plan:
+def _plan(build: EngineBuild, graph: str, path: Path, timing_cache: Path | None) -> Plan:
     signature = build.bundle.signature(graph, build.limits)
-    path = build.bundle.graph_path(graph)
     return plan_from_onnx(
         build.tensorrt, graph, path, signature, build.settings, timing_cache=timing_cache, monitor=build.monitor
     )

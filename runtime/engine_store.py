@@ -98,6 +98,10 @@ class EngineStore:
             shutil.rmtree(aside, ignore_errors=True)
         return target / record.file
 
+    def remove(self, key: EngineKey) -> None:
+        """Deletes an engine, if it is there."""
+        shutil.rmtree(self.folder / key.fingerprint, ignore_errors=True)
+
     def records(self) -> list[tuple[Path, EngineRecord]]:
         """Every whole engine: path of its plan, and its record. BundleError: a record that cannot be read."""
         found = []

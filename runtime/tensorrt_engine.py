@@ -31,6 +31,7 @@ class TensorRtOptions:
     library: str = "tensorrt"  # or 'tensorrt-rtx'
     cuda: str = "auto"  # 'auto', 'cuda-python' or 'pycuda'
     cuda_graphs: bool = True  # replay the kernels of graphs whose shapes and addresses recur
+    unchecked: bool = False  # run engines that were compared with nothing: for benchmarks of random weights
 
 
 class TensorRtEngine:
@@ -201,6 +202,11 @@ class TensorRtBackend:
         """See Backend. EngineError: not built, or built for another device, version or graph."""
         tensorrt, gpu = self._tensorrt, self.device.cuda.gpu
         path, record = self._store.find(self._bundle, graph, tensorrt.library, tensorrt.version, gpu.label)
+        if not record.gate and not self._options.unchecked:
+            raise EngineError(
+                f"{graph}: its engine was built with --no-gate and compared with nothing, expected one that was; "
+                f"run `glus-edge build {self._bundle.directory} --backend {tensorrt.library}`"
+            )
         return TensorRtEngine(
             tensorrt,
             graph,

@@ -10,9 +10,13 @@ from glus_edge.runtime.build_progress import BuildMonitor
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda import open_cuda
 from glus_edge.runtime.device_table import device_class
-from glus_edge.runtime.engine_build import CheckedGraph, EngineBuild, build_engines, check_engines
+from glus_edge.runtime.end_to_end import check_masks
+from glus_edge.runtime.engine_build import BuiltGraph, CheckedGraph, EngineBuild, Gate, build_engines, check_engines
+from glus_edge.runtime.engine_gate import GateSettings
 from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.gate_clip import SENTENCE, GateClip
 from glus_edge.runtime.progress import PATIENCE_S
+from glus_edge.runtime.reference_run import record
 from glus_edge.runtime.signatures import GRAPHS, Limits
 from glus_edge.runtime.tensorrt_build import BuildSettings
 from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
@@ -47,6 +51,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(flag, type=int, default=value, metavar="N", help=f"{what} (default: %(default)s)")
     parser.add_argument(
         "--optimization-level", type=int, choices=range(6), default=3, help="how long TensorRT searches (default: 3)"
+    )
+    parser.add_argument(
+        "--no-gate",
+        dest="gate",
+        action="store_false",
+        help="compare the engines with nothing; only benchmarks will run them",
+    )
+    parser.add_argument(
+        "--gate-frames", type=int, default=GateSettings.frames, metavar="N", help="of the clip compared (default: 4)"
     )
     parser.add_argument(
         "--workspace-mib", type=int, default=0, metavar="MIB", help="scratch memory of a layer; 0: all there is"
@@ -118,12 +131,33 @@ class _Bar:
 
 
 def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str, ...]) -> int:
-    gpu = open_cuda().gpu
-    row = device_class(gpu.name, gpu.compute_capability)
+    cuda = open_cuda()
+    row = device_class(cuda.gpu.name, cuda.gpu.compute_capability)
     starts = f"; {row.name}: vision starts from {row.vision}, language weights {row.language}" if row else ""
-    print(f"{build.tensorrt.library} {build.tensorrt.version} on {gpu.label}{starts}")
-    for built in build_engines(build, gpu.label, graphs):
-        record = built.record
-        what = "up to date" if built.reused else f"built in {built.seconds:.1f} s"
-        print(f"{record.key.graph:<18}{record.precision:<6}{record.size_bytes / 1e6:>10.1f} MB  {what}", flush=True)
+    print(f"{build.tensorrt.library} {build.tensorrt.version} on {cuda.gpu.label}{starts}", flush=True)
+    clip, settings = GateClip(arguments.gate_frames), GateSettings()
+    gate = None
+    if arguments.gate:
+        recording = record(build.bundle, clip, [SENTENCE], settings.calls)
+        gate = Gate(recording, settings)
+    print("\n".join(described_builds(build_engines(build, cuda, gate, graphs))))
+    if gate is not None and set(graphs) == set(GRAPHS):
+        report = check_masks(build, cuda, gate, clip, [SENTENCE])
+        print(f"masks of {report.frames} frames: IoU {report.mask_iou:.4f} with ONNX Runtime in float32")
     return 0
+
+
+def described_builds(builds: Iterable[BuiltGraph]) -> Iterator[str]:
+    """A line a graph, and one for each precision that was tried and not taken."""
+    for built in builds:
+        record, what = built.record, "up to date" if built.reused else f"built in {built.seconds:.1f} s"
+        taken = next((attempt for attempt in record.gate if attempt.accepted), None)
+        closeness = (
+            f"cosine {taken.cosine:.5f}, relative L2 {taken.relative_l2:.1e}"
+            if taken is not None and taken.cosine is not None and taken.relative_l2 is not None
+            else "compared with nothing"
+        )
+        yield f"{record.key.graph:<18}{record.precision:<6}{record.size_bytes / 1e6:>10.1f} MB  {closeness}; {what}"
+        for attempt in record.gate:
+            if not attempt.accepted:
+                yield f"{'':<18}not {attempt.precision}: {attempt.reason}"

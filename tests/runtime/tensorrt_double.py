@@ -4,7 +4,9 @@ It refuses what TensorRT refuses (a wrong flag, an address that is not aligned, 
 shapes that were never run) and computes only when its stream runs. No figure comes from it.
 """
 
+import base64
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,7 +20,7 @@ DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int3
 
 
 def tensorrt_double(cuda, library="tensorrt", version="0.0.double", distort=None):
-    """A TensorRt whose engines run on a CudaDouble. `distort(graph file's name, outputs)` may spoil what they compute."""
+    """A TensorRt whose engines run on a CudaDouble. `distort(path of the graph's file, outputs)` may spoil results."""
     return wrap(library, Api(cuda, version, distort))
 
 
@@ -83,7 +85,9 @@ class Builder:
                 self.logger.log(Api.ILogger.Severity.ERROR, "cancelled")
                 return None
         assert set(config.profile.shapes) == {tensor.name for tensor in network.inputs}
-        return json.dumps({"path": network.path, "profile": config.profile.shapes}).encode()
+        # like a real plan, it outlives the graph's file (external weights apart)
+        graph = base64.b64encode(Path(network.path).read_bytes()).decode()
+        return json.dumps({"path": network.path, "graph": graph, "profile": config.profile.shapes}).encode()
 
 
 class Network:
@@ -144,7 +148,7 @@ class Parser:
 
     def parse_from_file(self, path):
         try:
-            session = _session(path)
+            session = _session(Path(path).read_bytes(), str(Path(path).parent))
         except (
             ort_errors.Fail,
             ort_errors.InvalidGraph,
@@ -179,7 +183,7 @@ class Runtime:
 class EngineDouble:
     def __init__(self, api, plan):
         self.api, self.path, self.profile = api, plan["path"], plan["profile"]
-        self.session = _session(self.path)
+        self.session = _session(base64.b64decode(plan["graph"]), str(Path(self.path).parent))
         self.inputs, self.outputs = (list(group()) for group in _io(self.session))
         self._tensors = {tensor.name: tensor for tensor in (*self.inputs, *self.outputs)}
         self.num_io_tensors = len(self._tensors)
@@ -254,11 +258,12 @@ class ContextDouble:
             engine.api.distort(engine.path, views)
 
 
-def _session(path):
+def _session(graph, folder):
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    settings.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    return onnxruntime.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
 
 
 def _io(session):

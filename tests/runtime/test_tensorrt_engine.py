@@ -30,7 +30,7 @@ def with_engines(bundle, folder, limits=None):
     shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("engines"))
     cuda = CudaDouble()
     build = EngineBuild(Bundle.open(folder), tensorrt_double(cuda), limits or Limits(), BuildSettings())
-    assert len(list(build_engines(build, cuda.gpu.label))) == 6
+    assert len(list(build_engines(build, cuda))) == 6
     return folder
 
 
@@ -41,7 +41,9 @@ class Opened:
         self.cuda = cuda or CudaDouble()
         self.tensorrt = tensorrt_double(self.cuda)
         bundle = Bundle.open(folder)
-        self.backend = TensorRtBackend(bundle, self.tensorrt, self.cuda, TensorRtOptions(**options))
+        self.backend = TensorRtBackend(
+            bundle, self.tensorrt, self.cuda, TensorRtOptions(**{"unchecked": True} | options)
+        )
         self.segmenter = Segmenter(bundle, self.backend)
 
     def masks(self, sentences, **settings):
@@ -91,13 +93,15 @@ def test_rows_too_narrow_for_tensorrts_alignment_are_spaced_out(golden_bundle_fp
         assert golden.iou(got, expected) >= 0.999
 
 
-def test_nothing_is_copied_between_engines_but_image_tokens_into_the_prompt(built):
-    image_bytes = Bundle.open(built).manifest.model.image_tokens * Bundle.open(built).manifest.model.language_width * 4
+def test_nothing_is_copied_between_engines_but_image_tokens_and_the_answer(built):
+    model = Bundle.open(built).manifest.model
+    image_bytes, embedding_bytes = model.image_tokens * model.language_width * 4, model.segment_width * 4
     steady = list(recorded(Opened(built), ["a thing"]))[6:]
     for _, copies in steady:
-        # exact policy: the window's four question images; rows of keys, values and memory are written in place
-        assert copies["on_device"] == 4
-        assert copies["on_device_bytes"] == 4 * image_bytes
+        # exact policy: the window's four question images, and the answer, which later frames may use again. Rows of keys
+        # and values, memory slots, features and masks are written where the next engine reads them.
+        assert copies["on_device"] == 5
+        assert copies["on_device_bytes"] == 4 * image_bytes + embedding_bytes
         # next_token, and the mask logits with their three scores
         assert copies["to_host"] == 5
 
@@ -150,13 +154,17 @@ def test_memory_goes_back_when_a_run_ends(built):
     assert not opened.cuda.graphs
 
 
-def test_more_than_the_engines_were_built_for_is_one_line(golden_bundle, tmp_path):
-    folder = with_engines(golden_bundle, tmp_path / "small", Limits(sentences=1, new_tokens=100))
-    opened = Opened(folder)
-    with pytest.raises(EngineError, match=r"got 2 sentences, expected 1 to 1"):
-        opened.masks(["a thing", "another"])
-    with pytest.raises(EngineError, match=r"new_tokens, expected 1 to 100"):
-        opened.masks(["a thing"])
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (Limits(sentences=1), r"got 2 sentences, expected 1 to 1, what the engine was built for"),
+        (Limits(new_tokens=100), r"got \d+ new_tokens, expected 1 to 100, what the engine was built for"),
+    ],
+    ids=str,
+)
+def test_more_than_the_engines_were_built_for_is_one_line(golden_bundle, tmp_path, limits, said):
+    with pytest.raises(EngineError, match=said):
+        Opened(with_engines(golden_bundle, tmp_path / "small", limits)).masks(["a thing", "another"])
 
 
 @pytest.mark.parametrize(
@@ -199,6 +207,11 @@ def test_a_plan_that_does_not_load_is_one_line_with_tensorrts_reason(built, tmp_
 def test_a_bundle_without_engines_says_how_to_build_them(golden_bundle):
     with pytest.raises(EngineError, match=r"got no engine in .*engines, expected one for Test double.*glus-edge build"):
         Opened(golden_bundle)
+
+
+def test_an_engine_compared_with_nothing_is_not_used(built):
+    with pytest.raises(EngineError, match=r"built with --no-gate and compared with nothing.*run `glus-edge build"):
+        Opened(built, unchecked=False)
 
 
 def test_a_misaligned_address_is_refused_before_tensorrt_sees_it(built):

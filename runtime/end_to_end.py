@@ -1,0 +1,60 @@
+"""The last word on a build: the masks of a whole clip from its engines, against ONNX Runtime's in float32."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+
+from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.cuda import Cuda
+from glus_edge.runtime.engine_build import EngineBuild, Gate, key_of
+from glus_edge.runtime.engine_gate import mask_iou
+from glus_edge.runtime.engine_store import FOLDER, EngineRecord, EngineStore
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.signatures import GRAPHS
+from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
+from glus_edge.runtime.video import Video
+
+REPORT = "report.json"
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """engines/report.json: what a build came to."""
+
+    library: str
+    library_version: str
+    gpu: str
+    mask_iou: float  # of the clip's masks against ONNX Runtime in float32
+    frames: int  # of the clip
+    engines: tuple[EngineRecord, ...]  # with every precision tried
+
+
+def check_masks(build: EngineBuild, cuda: Cuda, gate: Gate, video: Video, sentences: list[str]) -> BuildReport:
+    """Runs the clip on the engines just built and writes the report.
+
+    EngineError: the masks miss the gate; the engines are deleted, so that nothing wrong is ever used.
+    """
+    store = EngineStore(build.bundle.directory)
+    keys = {graph: key_of(build, graph, cuda.gpu.label) for graph in GRAPHS}
+    backend = TensorRtBackend(build.bundle, build.tensorrt, cuda, TensorRtOptions(build.tensorrt.library))
+    with Segmenter(build.bundle, backend) as segmenter:
+        masks = np.stack([result.masks for result in segmenter.segment(video, sentences)])
+    iou = mask_iou(masks, gate.recording.masks)
+    if not iou >= gate.settings.mask_iou:
+        for key in keys.values():
+            store.remove(key)
+        raise EngineError(
+            f"{build.bundle.directory}: masks of the engines have IoU {iou:.4f} with ONNX Runtime's in float32, expected at "
+            f"least {gate.settings.mask_iou}; the engines were deleted: export with --precision fp32, or use "
+            "--backend onnxruntime"
+        )
+    records = tuple(record for _, record in store.records() if record.key in keys.values())
+    report = BuildReport(
+        build.tensorrt.library, build.tensorrt.version, cuda.gpu.label, iou, len(masks), engines=records
+    )
+    text = json.dumps(to_json(report), indent=1) + "\n"
+    write_file(build.bundle.directory / FOLDER / REPORT, text.encode())
+    return report

@@ -1,0 +1,179 @@
+"""Building over the test doubles: what is kept, what is rebuilt, what the gate refuses."""
+
+import ctypes
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.commands import build as command
+from glus_edge.runtime.end_to_end import REPORT, check_masks
+from glus_edge.runtime.engine_build import EngineBuild, Gate, build_engines
+from glus_edge.runtime.engine_gate import Difference, GateSettings, closeness, mask_iou, refusal
+from glus_edge.runtime.engine_store import FOLDER, EngineStore
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.gate_clip import SENTENCE, GateClip
+from glus_edge.runtime.reference_run import record
+from glus_edge.runtime.signatures import GRAPHS, Limits
+from glus_edge.runtime.tensorrt_build import BuildSettings
+from tests.runtime.cuda_double import CudaDouble
+from tests.runtime.tensorrt_double import tensorrt_double
+
+pytestmark = pytest.mark.torch  # the bundle is exported first
+
+CLIP = GateClip(3)
+
+
+@pytest.fixture(scope="module")
+def gate(golden_bundle_fp16):
+    return Gate(record(Bundle.open(golden_bundle_fp16), CLIP, [SENTENCE], 3), GateSettings())
+
+
+@pytest.fixture
+def bundle(golden_bundle_fp16, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(golden_bundle_fp16, folder, ignore=shutil.ignore_patterns(FOLDER))
+    return folder
+
+
+def a_build(folder, cuda, **settings):
+    limits = settings.pop("limits", Limits())
+    tensorrt = tensorrt_double(cuda, **settings)
+    return EngineBuild(Bundle.open(folder), tensorrt, limits, BuildSettings())
+
+
+def spoil(graph, change):
+    """A distortion of one graph's float16 engine: `change(view)` alters its outputs in place."""
+
+    def distort(path, views):
+        if path.endswith(f"/{graph}.onnx"):
+            for address, shape, dtype in views.values():
+                buffer = (ctypes.c_uint8 * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
+                if dtype.kind == "f":
+                    change(np.frombuffer(buffer, dtype))
+
+    return distort
+
+
+def test_what_passes_is_kept_and_reported(bundle, gate):
+    cuda = CudaDouble()
+    build = a_build(bundle, cuda)
+    built = list(build_engines(build, cuda, gate))
+    assert [row.record.key.graph for row in built] == list(GRAPHS)
+    assert all(row.record.precision == "fp16" and row.record.gate[0].cosine > 0.9999 for row in built)
+    report = check_masks(build, cuda, gate, CLIP, [SENTENCE])
+    assert report.mask_iou >= 0.995
+    written = json.loads((bundle / FOLDER / REPORT).read_text())
+    assert {engine["key"]["graph"] for engine in written["engines"]} == set(GRAPHS)
+    lines = list(command.described_builds(built))
+    assert lines[0].startswith("clip_encoder      fp16")
+    assert "cosine" in lines[0]
+    # nothing of the comparison is left behind
+    assert not list(bundle.glob(".*"))
+
+
+def test_engines_that_are_there_are_not_built_again(bundle, gate):
+    cuda = CudaDouble()
+    assert not any(row.reused for row in build_engines(a_build(bundle, cuda), cuda, gate))
+    assert all(row.reused for row in build_engines(a_build(bundle, cuda), cuda, gate))
+
+
+def test_an_engine_without_a_gate_is_built_again_once_there_is_one(bundle, gate):
+    cuda, graphs = CudaDouble(), ("memory_encoder",)
+    list(build_engines(a_build(bundle, cuda), cuda, None, graphs))
+    assert [row.reused for row in build_engines(a_build(bundle, cuda), cuda, gate, graphs)] == [False]
+
+
+@pytest.mark.parametrize(
+    "change", [{"version": "0.1"}, {"library": "tensorrt-rtx"}, {"limits": Limits(sentences=2)}], ids=str
+)
+def test_a_changed_version_library_or_profile_is_built_again(bundle, change):
+    cuda, graphs = CudaDouble(), ("memory_encoder",)
+    list(build_engines(a_build(bundle, cuda), cuda, None, graphs))
+    assert [row.reused for row in build_engines(a_build(bundle, cuda, **change), cuda, None, graphs)] == [False]
+
+
+@pytest.mark.parametrize(
+    ("graph", "change"),
+    [
+        ("image_encoder", lambda values: np.multiply(values, 1.2, out=values)),
+        ("memory_attention", lambda values: values.fill(np.nan)),
+        ("mask_decoder", lambda values: np.negative(values, out=values)),
+    ],
+    ids=["a fifth too large", "NaN", "negated"],
+)
+def test_a_graph_that_is_wrong_in_half_precision_falls_back_alone(bundle, gate, graph, change):
+    cuda = CudaDouble()
+    build = a_build(bundle, cuda, distort=spoil(graph, change))
+    for row in build_engines(build, cuda, gate):
+        assert row.record.precision == ("fp32" if row.record.key.graph == graph else "fp16")
+        if row.record.key.graph == graph:
+            # the double, like ONNX Runtime's CPU kernels, has no bfloat16: that attempt is recorded as failed
+            assert [attempt.precision for attempt in row.record.gate] == ["fp16", "bf16", "fp32"]
+            assert [attempt.accepted for attempt in row.record.gate] == [False, False, True]
+            assert "expected" in row.record.gate[0].reason
+            assert "not fp16" in "\n".join(command.described_builds([row]))
+    assert check_masks(build, cuda, gate, CLIP, [SENTENCE]).mask_iou >= 0.995
+
+
+def test_a_graph_wrong_in_every_precision_stops_the_build(bundle, gate):
+    def distort(path, views):
+        spoil("memory_encoder", lambda values: values.fill(0))(
+            path.replace("/.memory_encoder.fp32", "/memory_encoder"), views
+        )
+
+    cuda = CudaDouble()
+    with pytest.raises(
+        EngineError, match=r"memory_encoder: no precision is right on this device \(fp16: .*; bf16: .*fp32"
+    ):
+        list(build_engines(a_build(bundle, cuda, distort=distort), cuda, gate, ("memory_encoder",)))
+    assert EngineStore(bundle).records() == []
+
+
+def test_engines_whose_masks_are_wrong_together_are_deleted(bundle, gate):
+    cuda = CudaDouble()
+    list(build_engines(a_build(bundle, cuda), cuda, gate))
+    wrong = a_build(bundle, cuda, distort=spoil("mask_decoder", lambda values: np.negative(values, out=values)))
+    with pytest.raises(EngineError, match=r"masks of the engines have IoU 0\.\d+ .* the engines were deleted"):
+        check_masks(wrong, cuda, gate, CLIP, [SENTENCE])
+    assert EngineStore(bundle).records() == []
+
+
+def test_a_build_that_dies_while_writing_leaves_no_engine(bundle, monkeypatch):
+    cuda = CudaDouble()
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("glus_edge.runtime.engine_store.os.fsync", die)
+    with pytest.raises(KeyboardInterrupt):
+        list(build_engines(a_build(bundle, cuda), cuda, None, ("memory_encoder",)))
+    assert list((bundle / FOLDER).glob("*/*.engine")) == []
+    assert EngineStore(bundle).records() == []
+
+
+def test_a_truncated_engine_is_not_taken_for_one(bundle):
+    cuda, graphs = CudaDouble(), ("memory_encoder",)
+    list(build_engines(a_build(bundle, cuda), cuda, None, graphs))
+    (plan,) = bundle.glob(f"{FOLDER}/*/memory_encoder.engine")
+    plan.write_bytes(plan.read_bytes()[:-1])
+    assert [row.reused for row in build_engines(a_build(bundle, cuda), cuda, None, graphs)] == [False]
+
+
+def test_nan_never_passes():
+    nan = float("nan")
+    assert closeness(np.array([np.nan, 1.0]), np.array([1.0, 1.0])) != (1.0, 0.0)
+    assert refusal(Difference(nan, nan, "x", next_token_agrees=True), GateSettings())
+    assert refusal(Difference(1.0, nan, "x", next_token_agrees=True), GateSettings())
+    assert refusal(Difference(1.0, 0.0, "x", next_token_agrees=False), GateSettings()) == "the next token differs"
+    assert refusal(Difference(1.0, 0.0, "x", next_token_agrees=True), GateSettings()) == ""
+
+
+def test_closeness_and_iou_are_their_definitions():
+    a, b = np.array([1.0, 2.0]), np.array([2.0, 1.0])
+    assert closeness(a, b) == pytest.approx((0.8, np.sqrt(2 / 5)))
+    assert closeness(a, a) == (1.0, 0.0)
+    assert mask_iou(np.array([True, True, False]), np.array([False, True, True])) == pytest.approx(1 / 3)
+    assert mask_iou(np.zeros(3, bool), np.zeros(3, bool)) == 1.0
