@@ -1,0 +1,87 @@
+"""The loop with its rules: when the language model runs, and what the masks are made of when it does not."""
+
+import numpy as np
+import pytest
+
+from glus_edge.runtime import Segmenter, open_video
+from tests.runtime import golden
+
+pytestmark = pytest.mark.torch  # the bundle is exported first
+
+
+@pytest.fixture(scope="module")
+def segmenter(golden_bundle):
+    with Segmenter.open(golden_bundle) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("policy", ["exact", "window", "rolling"])
+@pytest.mark.parametrize(("refresh", "asked"), [("once", [0]), ("every:4", [0, 4, 8, 12]), ("always", range(14))])
+def test_the_language_model_runs_on_the_frames_the_rule_names_and_on_no_others(
+    segmenter, monkeypatch, policy, refresh, asked
+):
+    outputs = golden.record(monkeypatch)
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], policy=policy, refresh=refresh))
+    assert [result.index for result in results if result.asked] == list(asked)
+    assert len(outputs["segment_embedding"]) == len(asked)
+    assert len(outputs["features_stride_16"]) == len(results)
+
+
+def test_between_questions_the_last_embedding_prompts_the_decoder(segmenter, monkeypatch):
+    """Decoding the frames anew with the embeddings of frames 0 and 5 gives the same masks."""
+    outputs = golden.record(monkeypatch)
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh="every:5"))
+    first, second, third = outputs["segment_embedding"]
+    assert not np.allclose(first, second)
+    assert all(result.scores[0].segmented for result in results)
+    exact = list(segmenter.segment(golden.FRAMES, ["a thing"]))
+    assert np.array_equal(results[0].masks, exact[0].masks)
+    # with `exact` the window holds the video's last four frames, so a later question is the reference's own
+    expected = outputs["segment_embedding"][3:]
+    assert golden.relative_l2(second, expected[5]) < 1e-5
+    assert golden.relative_l2(third, expected[10]) < 1e-5
+
+
+def test_a_mask_that_is_not_trusted_is_decoded_again_with_a_new_embedding(segmenter, monkeypatch):
+    outputs = golden.record(monkeypatch)
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh="verify:1,1"))
+    assert all(result.asked for result in results)
+    assert len(outputs["mask_logits"]) == 2 * len(results) - 1  # every frame but the first twice
+    exact = list(segmenter.segment(golden.FRAMES, ["a thing"]))
+    for ours, wanted in zip(results, exact, strict=True):
+        assert golden.iou(ours.masks[0], wanted.masks[0]) >= 0.999
+
+
+def test_a_run_both_ways_keeps_the_key_frames_embedding_for_the_way_back(segmenter, monkeypatch):
+    outputs = golden.record(monkeypatch)
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh="once", key_frame=6))
+    assert len(outputs["segment_embedding"]) == 1
+    assert all(result.scores[0].segmented for result in results)
+
+
+@pytest.mark.parametrize("refresh", ["always", "adaptive"])
+def test_a_live_stream_gives_a_result_for_every_frame_as_it_comes(segmenter, refresh):
+    session = segmenter.stream(["a thing", "another"], refresh=refresh)
+    for number, frame in enumerate(open_video(golden.FRAMES).frames()):
+        result = session.push(frame.rgb)
+        assert result.index == number
+        assert result.masks.shape == (2, *frame.size)
+
+
+def test_a_live_streams_first_frame_is_a_one_frame_video(segmenter, tmp_path):
+    frame = open_video(golden.FRAMES).read(0)
+    alone = tmp_path / "one"
+    alone.mkdir()
+    (alone / "0.png").write_bytes((golden.FRAMES / "00000.png").read_bytes())
+    (result,) = segmenter.segment(alone, ["a thing"])
+    assert np.array_equal(segmenter.stream(["a thing"]).push(frame.rgb).masks, result.masks)
+
+
+@pytest.mark.parametrize(
+    "bad", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32), "frame", np.zeros((0, 4, 3), "u1")]
+)
+def test_what_is_no_frame_is_refused(segmenter, bad):
+    from glus_edge.runtime import InputError
+
+    with pytest.raises(InputError, match="expected uint8"):
+        segmenter.stream(["a thing"]).push(bad)
