@@ -1,6 +1,7 @@
 """The library's front door: a bundle, a video and sentences in; one result per frame out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from glus_edge.runtime.key_frame import KeyFrame, key_frame_index
 from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.pipeline import ahead
 from glus_edge.runtime.refresh import RefreshRule, refresh_rule
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.session import Engines, Session
@@ -127,34 +129,32 @@ class VideoRun:
     def __iter__(self) -> Iterator[FrameResult]:
         return (result for _, result in self._results)
 
-    def with_frames(self) -> Iterator[tuple[Frame, FrameResult]]:
-        """The same results, each with the picture it belongs to."""
+    def with_frames(self) -> Generator[tuple[Frame, FrameResult], None, None]:
+        """The same results, each with the picture it belongs to. Close it before the video is read by someone else."""
         return self._results
 
-    def _run(self) -> Iterator[tuple[Frame, FrameResult]]:
+    def _run(self) -> Generator[tuple[Frame, FrameResult], None, None]:
         key, count = self.key_frame, self.video.frame_count
         self._session.tokens.pin(frozenset(self.context_frames) | {key})
         for index in self.context_frames:
             self._session.tokens.add(self.video.read(index))
         self._session.read_context(self.context_frames)
         forward = Direction(self._session, self.refresh)
-        frames = self._decoded(self.video.frames(key, count))
-        first = next(frames)
-        yield first, forward.step(first)
-        backward = forward.fork()
-        yield from _steps(forward, frames)
-        yield from _steps(backward, self._decoded(self.video.frames(key - 1, -1, -1)) if key else iter(()))
+        with closing(ahead(self.video.frames(key, count))) as frames:
+            first = self._next(frames)
+            assert first is not None, "a video has a frame"
+            yield first, forward.step(first)
+            backward = forward.fork()
+            yield from self._steps(forward, frames)
+        if key:
+            with closing(ahead(self.video.frames(key - 1, -1, -1))) as frames:
+                yield from self._steps(backward, frames)
 
-    def _decoded(self, frames: Iterator[Frame]) -> Iterator[Frame]:
-        """The same frames, the time to decode each counted with the frame's other stages."""
-        while True:
-            with self._session.stopwatch.stage("decode"):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
+    def _steps(self, direction: Direction, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
+        while (frame := self._next(frames)) is not None:
+            yield frame, direction.step(frame)
 
-
-def _steps(direction: Direction, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
-    for frame in frames:
-        yield frame, direction.step(frame)
+    def _next(self, frames: Iterator[Frame]) -> Frame | None:
+        """The next frame, decoded in advance; what is waited for it counts as the frame's `decode`."""
+        with self._session.stopwatch.stage("decode"):
+            return next(frames, None)

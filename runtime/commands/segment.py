@@ -5,11 +5,14 @@ from contextlib import closing
 from pathlib import Path
 
 from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
 from glus_edge.runtime.output import OutputWriter
 from glus_edge.runtime.output_folder import check_output_folder
+from glus_edge.runtime.pipeline import Behind
 from glus_edge.runtime.progress import terminal_bar
 from glus_edge.runtime.refresh import RULES
+from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.run_record import RunDescription
 from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
 from glus_edge.runtime.video import open_video
@@ -94,11 +97,15 @@ def run(arguments: argparse.Namespace) -> int:
             context_frames=pass_.context_frames,
             key_frame=pass_.key_frame,
         )
-        with OutputWriter.open(
-            arguments.output, video, description, overwrite=arguments.overwrite, progress=terminal_bar
-        ) as writer:
-            for frame, result in terminal_bar(pass_.with_frames(), len(pass_), "segmenting"):
-                writer.add(frame, result)
+        with (
+            OutputWriter.open(
+                arguments.output, video, description, overwrite=arguments.overwrite, progress=terminal_bar
+            ) as writer,
+            closing(pass_.with_frames()) as results,
+            Behind[tuple[Frame, FrameResult]](lambda pair: writer.add(*pair)) as finished,
+        ):
+            for pair in terminal_bar(results, len(pass_), "segmenting"):
+                finished.put(pair)
         print(
             f"{arguments.output}: {len(pass_)} frames, {len(arguments.sentences)} sentence(s); see overlay.mp4, result.json"
         )
