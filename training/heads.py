@@ -1,5 +1,7 @@
 """Heads that exist in training only: they teach the parts and are not in the checkpoint."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -26,9 +28,20 @@ class TrainingHeads(nn.Module):
         self.motion = nn.Linear(language.hidden, POOLED_PATCHES * (2 + sum(_MOTIONS)))
         self.place = nn.Linear(language.hidden, patches)
         self.place_prompt = nn.Sequential(nn.Linear(patches, 256), nn.ReLU(), nn.Linear(256, prompt_width))
+        self.place_code = nn.Linear(prompt_width, prompt_width)
         rows = torch.arange(patches)
         centres = torch.stack((rows % tower.grid, rows // tower.grid), 1).float().add(0.5) / tower.grid
         self.register_buffer("centres", centres, persistent=False)
+
+    def teacher_prompt(self, cover: Tensor, sam: Any) -> Tensor:
+        """The prompt that a sentence's true place makes: shares [..., patches] -> [..., D].
+
+        SAM 2's own position code, averaged over the place, tells the decoder where to look from the first step on.
+        """
+        code = sam.sam_prompt_encoder.pe_layer.forward_with_coords(self.centres[None], (1, 1))[0].to(cover.dtype)
+        mean = cover @ code / cover.sum(-1, keepdim=True).clamp(min=0.3)
+        out: Tensor = self.place_prompt(3.0 * cover) + self.place_code(mean)
+        return out
 
     def look_loss(self, tokens: Tensor, batch: Batch) -> Tensor:
         """The pooled tokens [V*F, T, hidden] must tell what each of their patches shows, and where its object is."""

@@ -29,7 +29,8 @@ class DecodedMasks(NamedTuple):
 def memory_steps(step: int) -> list[int]:
     """Earlier steps whose memories step `step` attends to, oldest first: every third, and the one before."""
     wanted = [
-        ((step - 2) // MEMORY_STRIDE) * MEMORY_STRIDE - (back - 2) * MEMORY_STRIDE for back in range(MEMORY_SLOTS, 1, -1)
+        ((step - 2) // MEMORY_STRIDE) * MEMORY_STRIDE - (back - 2) * MEMORY_STRIDE
+        for back in range(MEMORY_SLOTS, 1, -1)
     ]
     return [s for s in [*wanted, step - 1] if s >= 0]
 

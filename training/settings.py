@@ -37,7 +37,7 @@ class Stage:
 
 
 STAGES = (
-    Stage("parts", "parts", 300, 1.5e-3, warmup_steps=40, last_rate_share=0.2, sentences=2),
+    Stage("parts", "parts", 600, 1.5e-3, warmup_steps=40, last_rate_share=0.2, sentences=2),
     Stage("ground", "ground", 6000, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=100),
     Stage("joint", "joint", 4000, 5e-4, last_rate_share=0.05),
 )
@@ -51,7 +51,9 @@ class TrainingSettings:
     seed: int = 1
     processes: int = 2  # each with one thread and its own share of the batch
     weight_decay: float = 0.02
+    sam_rate_share: float = 0.5  # of the rate, for SAM 2
     clip_norm: float = 1.0
+    compile_layers: bool = True
     log_every: int = 10
     validate_every: int = 100
     save_every: int = 50

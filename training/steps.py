@@ -136,7 +136,7 @@ def groups_of(batch: Batch) -> Tensor:
 def parts_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """The parts' own schools: the tower reads patches, SAM 2 follows coarse prompts and its memory."""
     tokens = tower_pass(learner, batch, frozen=False)
-    prompts = learner.heads.place_prompt(target_cover(batch))
+    prompts = learner.heads.teacher_prompt(target_cover(batch), learner.sam)
     masks = run_masks(learner, batch, prompts, training=True)
     return {
         "look": learner.heads.look_loss(tokens.flatten(0, 1), batch),
@@ -158,11 +158,13 @@ def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str,
 
 def ground_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """The language model learns to find; its segment embedding learns to be the prompt SAM 2 already follows."""
-    out = run_language(learner, batch, tower_pass(learner, batch, frozen=True))
+    tokens = tower_pass(learner, batch, frozen=False)
+    out = run_language(learner, batch, tokens)
     losses = _grounding(learner, batch, out)
+    losses["look"] = 0.5 * learner.heads.look_loss(tokens.flatten(0, 1), batch)
     prompts = learner.glus.segment_embedding(out.open_hidden).float()
     with torch.no_grad():
-        wanted = learner.heads.place_prompt(target_cover(batch)).float()
+        wanted = learner.heads.teacher_prompt(target_cover(batch), learner.sam).float()
     losses["prompt"] = F.smooth_l1_loss(prompts, wanted)
     losses["contrast"] = 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))
     return losses

@@ -32,7 +32,7 @@ def validate(learner: Learner, batches: list[Batch], stage: str) -> dict[str, fl
         cover = target_cover(batch)
         kinds = [kind for kinds in batch.kinds for kind in kinds]
         if stage == "parts":
-            prompts = learner.heads.place_prompt(cover)
+            prompts = learner.heads.teacher_prompt(cover, learner.sam)
             looks = learner.heads.look_loss(tower_pass(learner, batch, frozen=True).flatten(0, 1), batch)
             found["look_loss"].append(float(looks))
         else:
