@@ -26,7 +26,9 @@ def clip_pixels(rgb: NDArray[np.uint8], settings: ImageSettings) -> Pixels:
     size = settings.size
     # (width, height), as Pillow has it.
     shape = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
-    resized = np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.BICUBIC))
+    # WAR(Pillow 13): across, then down, in two calls; in one it may go down first and round differently than the reference
+    across = Image.fromarray(rgb).resize((shape[0], height), Image.Resampling.BICUBIC)
+    resized = np.asarray(across.resize(shape, Image.Resampling.BICUBIC))
     top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
     square = resized[top : top + size, left : left + size]
     tables = _normalised_values(settings.mean, settings.std)

@@ -82,6 +82,7 @@ class Limits:
     context_tokens: int = 512  # rows of the shared prefix
     past_tokens: int = 1024  # rows of a sentence's own past
     new_tokens: int = 640  # rows prefilled in one call
+    frame_side: int = 1920  # pixels of a frame that is preprocessed on the device, either way
 
 
 def signatures(

@@ -1,0 +1,113 @@
+"""Where the pixels of both image towers are made: on the host, or on the device from a frame that is uploaded as bytes."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glus_edge.runtime.device import Array, Device
+from glus_edge.runtime.engine import Engine
+from glus_edge.runtime.frame import Frame, FrameSize
+from glus_edge.runtime.manifest import ImageSettings
+from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.resize_weights import bicubic, fixed_point_digits, sam_weights
+
+
+class Pixels(Protocol):
+    """Writes the input of an image tower, [1, 3, S, S] float32, for a frame."""
+
+    def clip(self, frame: Frame, target: Array) -> None:
+        """CLIP's."""
+
+    def sam(self, frame: Frame, target: Array) -> None:
+        """SAM 2's."""
+
+
+class HostPixels:
+    """Made by Pillow, OpenCV and numpy, then uploaded. See Pixels."""
+
+    def __init__(self, device: Device, clip: ImageSettings, sam: ImageSettings) -> None:
+        self._device, self._clip, self._sam = device, clip, sam
+
+    def clip(self, frame: Frame, target: Array) -> None:
+        """See Pixels."""
+        self._device.write(target[0], clip_pixels(frame.rgb, self._clip))
+
+    def sam(self, frame: Frame, target: Array) -> None:
+        """See Pixels."""
+        self._device.write(target[0], sam_pixels(frame.rgb, self._sam))
+
+
+class DevicePixels:
+    """Made by two engines. What depends on the frame's size alone is uploaded when the size changes. See Pixels."""
+
+    def __init__(self, clip: Engine, sam: Engine, clip_image: ImageSettings, sam_image: ImageSettings) -> None:
+        # a buffer for each: the two engines run on different streams, and would wait for each other's
+        self._clip, self._sam = _Tower(clip, "clip_pixels", clip_image), _Tower(sam, "sam_pixels", sam_image)
+
+    def clip(self, frame: Frame, target: Array) -> None:
+        """See Pixels."""
+        self._clip.make(frame, target, clip_weights)
+
+    def sam(self, frame: Frame, target: Array) -> None:
+        """See Pixels."""
+        self._sam.make(frame, target, sam_matrices)
+
+    def close(self) -> None:
+        """Releases both engines."""
+        self._clip.engine.close()
+        self._sam.engine.close()
+
+
+class Weights(NamedTuple):
+    """What resizes frames of one size."""
+
+    rows: NDArray[np.float32]
+    columns: NDArray[np.float32]
+
+
+def clip_weights(size: FrameSize, side: int) -> Weights:
+    """Digits [3, 1, side, H] and [3, 1, W, side] of CLIP's resize and centre crop; see preprocess.clip_pixels."""
+    shorter = min(size)
+    lengths = [side if length == shorter else int(side * length / shorter) for length in size]
+    if size.width <= size.height:
+        lengths[1] = side
+    rows, columns = (
+        fixed_point_digits(bicubic(source, target)[(target - side) // 2 :][:side])
+        for source, target in zip(size, lengths, strict=True)
+    )
+    return Weights(rows[:, None], np.ascontiguousarray(columns.transpose(0, 2, 1))[:, None])
+
+
+def sam_matrices(size: FrameSize, side: int) -> Weights:
+    """[side, H] and [W, side] of SAM 2's resize; see preprocess.sam_pixels."""
+    return Weights(sam_weights(size.height, side), np.ascontiguousarray(sam_weights(size.width, side).T))
+
+
+class _Tower:
+    """One tower's engine and its buffers."""
+
+    def __init__(self, engine: Engine, output: str, settings: ImageSettings) -> None:
+        self.engine, self._output, self._side = engine, output, settings.size
+        self._size: FrameSize | None = None
+        self._fixed = {name: getattr(settings, name) for name in ("mean", "std")}
+        self._inputs: dict[str, Array] = {}
+
+    def make(self, frame: Frame, target: Array, weights: Any) -> None:
+        device = self.engine.device
+        if frame.size != self._size:
+            made = weights(frame.size, self._side)._asdict()
+            made |= {name: np.array(values, np.float32).reshape(3, 1, 1) for name, values in self._fixed.items()}
+            self._inputs = {name: _uploaded(device, values) for name, values in made.items()}
+            self._inputs["rgb"] = device.empty(frame.rgb.shape, "uint8")
+            self._size = frame.size
+        device.write(self._inputs["rgb"], frame.rgb)
+        outputs: Mapping[str, Array] = {self._output: target}
+        self.engine.run(self._inputs, outputs)
+
+
+def _uploaded(device: Device, values: NDArray[np.float32]) -> Array:
+    array = device.empty(values.shape, values.dtype)
+    device.write(array, values)
+    return array
