@@ -5,13 +5,17 @@ import json
 import platform
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from glus_edge.runtime.bundle import read_manifest
 from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, disk, memory, nvidia_devices, processor
+from glus_edge.runtime.memory_plan import MemoryPlan, described_plan, memory_plan
 from glus_edge.runtime.provider_state import ProviderState
 from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.signatures import Limits
+from glus_edge.runtime.tensorrt_state import TensorRtState, described_state, tensorrt_state
 
 REQUIRED = ("numpy", "onnxruntime", "tokenizers", "av", "pillow", "opencv-python-headless", "tqdm")
 OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "pycuda", "cuda-python", "torch", "sam2")
@@ -49,16 +53,22 @@ class Report:
     providers: tuple[ProviderState, ...]  # of ONNX Runtime, each tried
     providers_error: str | None  # why ONNX Runtime could not be asked at all
     h264: bool  # whether PyAV can write the overlay
+    tensorrt: TensorRtState
+    plan: MemoryPlan | None = None  # of the bundle asked about
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--bundle", type=Path, help="say what this bundle's engines need and whether they fit here")
+    parser.add_argument("--sentences", type=int, default=1, help="asked in one batch (default: %(default)s)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the report; the exit code is 2 if nothing can be segmented here."""
-    report = examine()
+    limits = Limits(sentences=arguments.sentences)
+    plan = memory_plan(read_manifest(arguments.bundle), limits) if arguments.bundle is not None else None
+    report = replace(examine(), plan=plan)
     found = problems(report)
     if arguments.json:
         print(json.dumps({**to_json(report), "problems": to_json(found)}, indent=2))
@@ -81,6 +91,7 @@ def examine() -> Report:
         providers=providers,
         providers_error=providers_error,
         h264=_writes_h264(),
+        tensorrt=tensorrt_state(),
     )
 
 
@@ -111,6 +122,10 @@ def describe(report: Report) -> Iterator[str]:
         yield f"  {provider.name:<28}{'usable' if provider.usable else 'NOT usable'} ({provider.detail})"
     if report.providers_error is not None:
         yield f"  cannot be asked: {report.providers_error}"
+    yield from described_state(report.tensorrt)
+    if report.plan is not None:
+        yield "device memory of the bundle's engines"
+        yield from described_plan(report.plan)
 
 
 def _described_problems(found: tuple[Problem, ...]) -> Iterator[str]:
@@ -155,6 +170,7 @@ def _problems(report: Report) -> Iterator[Problem]:
     tensorrt = packages["tensorrt"] or packages["tensorrt_rtx"]
     if tensorrt is not None and packages["pycuda"] is None and packages["cuda-python"] is None:
         yield Problem("TensorRT without a way to CUDA memory", "pip install pycuda (or cuda-python)", fatal=False)
+    yield from _device_problems(report)
     if not report.h264:
         yield Problem(
             "PyAV cannot write H.264, which overlay.mp4 needs", "pip install --force-reinstall av", fatal=True
@@ -165,6 +181,32 @@ def _problems(report: Report) -> Iterator[Problem]:
         )
     if report.disk.free_bytes < LITTLE_DISK_BYTES:
         yield Problem(f"little disk: {_gigabytes(report.disk)}", "free some space or write elsewhere", fatal=False)
+
+
+def _device_problems(report: Report) -> Iterator[Problem]:
+    state = report.tensorrt
+    if report.nvidia.present and state.gpu is None:
+        yield Problem(
+            f"an NVIDIA device that Python cannot use: {state.gpu_error}",
+            "pip install cuda-bindings of the driver's CUDA major version; in a container pass --gpus all",
+            fatal=False,
+        )
+    if state.gpu is None:
+        return
+    if not state.versions:
+        yield Problem(
+            f"{state.gpu.name}, but no TensorRT: {'; '.join(state.errors.values())}",
+            "pip install 'glus-edge[tensorrt]'; on a Jetson apt install python3-libnvinfer and make the virtual "
+            "environment with --system-site-packages",
+            fatal=False,
+        )
+    if report.plan is not None and not report.plan.fits(state.gpu.memory_bytes, state.gpu.integrated):
+        yield Problem(
+            f"the bundle needs about {report.plan.total / 1e9:.1f} GB, {state.gpu.name} has "
+            f"{state.gpu.memory_bytes / 1e9:.1f} GB{', shared with the host' if state.gpu.integrated else ''}",
+            "export with --language-weights int4, build with fewer --sentences or --new-tokens, or take a larger device",
+            fatal=False,
+        )
 
 
 def _providers() -> tuple[tuple[ProviderState, ...], str | None]:

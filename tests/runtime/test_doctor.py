@@ -10,6 +10,7 @@ import pytest
 from glus_edge.runtime import machine
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.commands import doctor
+from glus_edge.runtime.cuda import Gpu
 from glus_edge.runtime.execution_providers import check_providers, matrix_product
 from glus_edge.runtime.machine import NvidiaDevices, Space
 from glus_edge.runtime.provider_state import ProviderState
@@ -27,6 +28,9 @@ def healthy() -> doctor.Report:
         memory=Space(16 << 30, 8 << 30),
         disk=Space(100 << 30, 50 << 30),
         providers=(ProviderState("CPUExecutionProvider", True, "fine"),),
+        tensorrt=replace(
+            report.tensorrt, gpu=Gpu("L4", "8.9", 24 << 30, "13.0", False), versions={"tensorrt": "10.13"}
+        ),
     )
 
 
