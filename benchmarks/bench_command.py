@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
     parser.add_argument("--video", type=Path, help="a file or folder of frames, looped (default: made up, 480 x 854)")
     parser.add_argument("--policy", default=",".join(POLICIES), metavar="P,P", help="(default: %(default)s)")
+    parser.add_argument("--refresh", default="always", metavar="RULE", help="of every policy; see `segment`")
     parser.add_argument("--sentences", default="1,8", metavar="N,N", help="asked at once (default: %(default)s)")
     parser.add_argument(
         "--frames",
@@ -54,6 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         "bundle": manifest.name,
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         "provider": arguments.provider,
+        "refresh": settings.refresh,
         "video": settings.video.name if settings.video else "made up",
     }
     if arguments.soak is not None:
@@ -94,6 +96,7 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
         options=options_from_arguments(arguments),
         video=arguments.video,
         policies=_policies(arguments.policy),
+        refresh=arguments.refresh,
         sentences=_counts(arguments.sentences),
         rounds=-(-arguments.frames // BLOCK_FRAMES),
         baseline=_baseline(arguments) if arguments.baseline else None,

@@ -1,7 +1,7 @@
 """One way of running a bundle, measured in blocks of frames so that others can take turns with it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.counting_engine import CountingBackend, Counts
-from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.video import Video
 
@@ -45,12 +44,18 @@ class Contender:
     """A policy and a number of sentences over one video."""
 
     def __init__(
-        self, segmenter: Segmenter, backend: CountingBackend, video: Video, policy: str, sentences: Sequence[str]
+        self,
+        segmenter: Segmenter,
+        backend: CountingBackend,
+        video: Video,
+        policy: str,
+        refresh: str,
+        sentences: Sequence[str],
     ) -> None:
         """`backend`: the one `segmenter` was opened with."""
         self.policy, self.sentences = policy, tuple(sentences)
         self._backend = backend
-        self._results: Iterator[FrameResult] = iter(segmenter.segment(video, self.sentences, policy=policy))
+        self._results = segmenter.segment(video, self.sentences, policy=policy, refresh=refresh).with_frames()
 
     def block(self, frames: int = BLOCK_FRAMES) -> Block:
         """Runs the next frames of the video."""
@@ -59,9 +64,13 @@ class Contender:
         samples = [self._frame() for _ in range(frames)]
         return Block(samples, (time.process_time() - start) * 1e3, self._backend.take())
 
+    def close(self) -> None:
+        """Ends the run, and the decoding ahead of it."""
+        self._results.close()
+
     def _frame(self) -> FrameSample:
         start = time.perf_counter()
-        result = next(self._results)
+        _, result = next(self._results)
         milliseconds = (time.perf_counter() - start) * 1e3
         segmented = all(scores.segmented for scores in result.scores)
         return FrameSample(milliseconds, dict(result.timings), segmented, np.packbits(result.masks[0]))

@@ -8,7 +8,7 @@ from typing import Any
 from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
 from glus_edge.benchmarks.datasets import GENERATED, open_dataset
 from glus_edge.benchmarks.environment import environment
-from glus_edge.benchmarks.evaluation import Summary, evaluate, summary
+from glus_edge.benchmarks.evaluation import Rules, Summary, evaluate, summary
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import InputError
@@ -31,6 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="JSON", help="the record to write")
     parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
+    parser.add_argument(
+        "--refresh", default="always", metavar="RULE", help="when the language model is asked; see `segment`"
+    )
     parser.add_argument("--keyframe", default="first", metavar="first|N", help="see `segment` (default: %(default)s)")
     parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
     parser.add_argument(
@@ -49,16 +52,18 @@ def run(arguments: argparse.Namespace) -> int:
     videos = len(dataset) if arguments.videos is None else arguments.videos
     if not 0 < videos <= len(dataset):
         raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    rules = Rules(arguments.policy, arguments.refresh, arguments.keyframe)
     with Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter:
-        scores = evaluate(segmenter, dataset, videos, arguments.policy, arguments.keyframe, terminal_bar)
+        scores = evaluate(segmenter, dataset, videos, rules, terminal_bar)
         manifest = segmenter.bundle.manifest
         backend = segmenter.backend.name
     means = summary(scores)
     record: dict[str, Any] = {
         "format": FORMAT,
         **to_json(means),
-        "policy": arguments.policy,
-        "key_frame": arguments.keyframe,
+        **to_json(rules),
+        "language_model_calls": sum(score.asked * score.frames for score in scores)
+        / sum(score.frames for score in scores),  # per hundred frames
         "dataset": dataset.name,
         "videos": videos,
         "sentences": len(scores),

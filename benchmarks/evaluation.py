@@ -28,6 +28,7 @@ class SentenceScore:
     boundary: float  # F, mean over frames
     empty: float  # share of frames with an empty mask
     segmented: float  # share of frames on which the language model answered [SEG]
+    asked: float  # share of frames on which the language model was asked
 
     @property
     def j_and_f(self) -> float:
@@ -45,13 +46,22 @@ class Summary:
     empty_accuracy: float | None  # of the sentences without a target: share of frames with an empty mask
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How the videos are run; see `Segmenter.segment`."""
+
+    policy: str = "exact"
+    refresh: str = "always"
+    key_frame: KeyFrame = "first"
+
+
 def evaluate(
-    segmenter: Segmenter, dataset: Dataset, videos: int, policy: str, key_frame: KeyFrame, progress: Progress
+    segmenter: Segmenter, dataset: Dataset, videos: int, rules: Rules, progress: Progress
 ) -> list[SentenceScore]:
     """Scores of the first `videos` videos, in order. Errors: those of the dataset and of `Segmenter.segment`."""
     scores: list[SentenceScore] = []
     for number in progress(range(videos), videos, "evaluating"):
-        scores += _scores(segmenter, dataset[number], policy, key_frame)
+        scores += _scores(segmenter, dataset[number], rules)
     return scores
 
 
@@ -68,7 +78,7 @@ def summary(scores: Sequence[SentenceScore]) -> Summary:
     )
 
 
-def _scores(segmenter: Segmenter, asked: ReferringVideo, policy: str, key_frame: KeyFrame) -> list[SentenceScore]:
+def _scores(segmenter: Segmenter, asked: ReferringVideo, rules: Rules) -> list[SentenceScore]:
     """All sentences of one video, in one batch as far as the runtime's limit lets them."""
     scores: list[SentenceScore] = []
     video = asked.open()
@@ -76,8 +86,10 @@ def _scores(segmenter: Segmenter, asked: ReferringVideo, policy: str, key_frame:
         for start in range(0, len(asked.sentences), Limits().sentences):
             batch = asked.sentences[start : start + Limits().sentences]
             texts = [sentence.text for sentence in batch]
-            rows = np.zeros((video.frame_count, len(batch), 4))  # J, F, empty, segmented
-            for result in segmenter.segment(video, texts, policy=policy, key_frame=key_frame):
+            rows = np.zeros((video.frame_count, len(batch), 5))  # J, F, empty, segmented, asked
+            for result in segmenter.segment(
+                video, texts, policy=rules.policy, refresh=rules.refresh, key_frame=rules.key_frame
+            ):
                 truth = asked.truth(result.index)[start : start + len(batch)]
                 for row, mask, true, scored in zip(rows[result.index], result.masks, truth, result.scores, strict=True):
                     row[:] = (
@@ -85,6 +97,7 @@ def _scores(segmenter: Segmenter, asked: ReferringVideo, policy: str, key_frame:
                         boundary_accuracy(mask, true),
                         not mask.any(),
                         scored.segmented,
+                        result.asked,
                     )
             scores += [_score(asked.name, each, rows[:, place]) for place, each in enumerate(batch)]
     finally:
@@ -93,9 +106,9 @@ def _scores(segmenter: Segmenter, asked: ReferringVideo, policy: str, key_frame:
 
 
 def _score(video: str, sentence: Sentence, rows: np.ndarray) -> SentenceScore:
-    region, boundary, empty, segmented = (100 * rows.mean(axis=0)).tolist()
+    region, boundary, empty, segmented, asked = (100 * rows.mean(axis=0)).tolist()
     return SentenceScore(
-        video, sentence.key, sentence.text, sentence.kind, len(rows), region, boundary, empty, segmented
+        video, sentence.key, sentence.text, sentence.kind, len(rows), region, boundary, empty, segmented, asked
     )
 
 

@@ -35,6 +35,7 @@ class BenchSettings:
     options: SegmenterOptions
     video: Path | None = None
     policies: tuple[str, ...] = ("exact", "window", "rolling")
+    refresh: str = "always"  # of every policy
     sentences: tuple[int, ...] = (1, 8)
     rounds: int = 5  # of BLOCK_FRAMES frames each
     baseline: BaselineSource | None = None
@@ -92,13 +93,14 @@ def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, M
         segmenter, backend = open_counted(settings.bundle, settings.options)
         stack.enter_context(segmenter)
         opened = resident_bytes()
-        runners: dict[Key, Runner] = {
-            (policy, count): Contender(
-                segmenter, backend, bench_video(settings.video, settings.frames), policy, bench_sentences(count)
-            )
-            for policy in settings.policies
-            for count in settings.sentences
-        }
+        runners: dict[Key, Runner] = {}
+        for policy in settings.policies:
+            for count in settings.sentences:
+                video = bench_video(settings.video, settings.frames)
+                sentences = bench_sentences(count)
+                contender = Contender(segmenter, backend, video, policy, settings.refresh, sentences)
+                stack.callback(contender.close)
+                runners[policy, count] = contender
         baseline = None
         if settings.baseline:
             baseline = stack.enter_context(ReferenceProcess(_reference_settings(settings, settings.baseline)))

@@ -40,7 +40,7 @@ def soak(settings: BenchSettings, frames: int, progress: Progress) -> Soak:
     resident = []
     with Segmenter.open(settings.bundle, settings.options) as segmenter:
         video = bench_video(settings.video, frames)
-        results = segmenter.segment(video, bench_sentences(count), policy=policy)
+        results = segmenter.segment(video, bench_sentences(count), policy=policy, refresh=settings.refresh)
         for done, _ in enumerate(progress(results, frames, "soaking"), start=1):
             if done in marks:
                 size = resident_bytes()

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -39,6 +39,7 @@ def brute_f(mask, truth, radius):
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_j_is_the_intersection_over_the_union(pair):
     mask, truth = pair
@@ -47,12 +48,14 @@ def test_j_is_the_intersection_over_the_union(pair):
     assert region_similarity(mask, truth) == (both / union if union else 1.0)
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_the_boundary_is_where_a_pixel_differs_from_its_next_neighbours(pair):
     mask, _ = pair
     assert set(zip(*map(np.ndarray.tolist, np.nonzero(boundary_map(mask))), strict=True)) == brute_boundary(mask)
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_f_counts_boundary_pixels_with_a_partner_nearby(pair):
     mask, truth = pair
@@ -75,6 +78,7 @@ def test_two_empty_masks_agree_and_an_empty_one_agrees_with_no_other():
         assert region_similarity(mask, truth) == boundary_accuracy(mask, truth) == 0.0
 
 
+@settings(deadline=None)
 @given(PAIRS)
 def test_both_scores_are_symmetric_and_perfect_for_equal_masks(pair):
     mask, truth = pair

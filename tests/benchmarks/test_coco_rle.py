@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -37,6 +37,7 @@ def compressed(runs):
     return text
 
 
+@settings(deadline=None)
 @given(MASKS)
 def test_both_forms_give_back_the_mask(mask):
     runs = run_lengths(mask)

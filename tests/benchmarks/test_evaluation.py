@@ -12,7 +12,7 @@ from tests.benchmarks.mevis_folder import write_mevis
 
 
 def score(kind, region, boundary, empty=0.0):
-    return SentenceScore("v", "0", "a thing", kind, 4, region, boundary, empty, 100.0)
+    return SentenceScore("v", "0", "a thing", kind, 4, region, boundary, empty, 100.0, 100.0)
 
 
 def test_means_weigh_sentences_alike_and_leave_those_without_a_target_out():
@@ -58,12 +58,15 @@ def test_the_references_masks_score_a_hundred_and_the_record_says_all(golden_bun
     assert (document["policy"], document["videos"], document["sentences"]) == ("exact", 2, 8)
     assert document["environment"]["packages"]["onnxruntime"]
     assert len(document["scores"]) == 8
+    assert (document["refresh"], document["language_model_calls"]) == ("always", 100.0)
     assert "J&F all" in capsys.readouterr().out
 
     window = tmp_path / "w.json"
-    options = ["--policy", "window", "--videos", "1", "--compare", str(record)]
+    options = ["--policy", "window", "--refresh", "every:7", "--videos", "1", "--compare", str(record)]
     assert main([*common, "--output", str(window), *options]) == 0
-    difference = json.loads(window.read_text())["difference"]
+    document = json.loads(window.read_text())
+    assert document["language_model_calls"] == pytest.approx(100 * 2 / 14)
+    difference = document["difference"]
     assert difference["mean"] < 0
     assert (difference["sentences"], difference["videos"]) == (3, 1)
 
