@@ -159,7 +159,7 @@ def draw_scene(seed: int, difficulty: Difficulty) -> Scene:
         if number < group and motion != "still":
             taken.add(motion)
         things.append(_place(rng, _thing(rng, look, motion, difficulty), things))
-    rng.shuffle(things)  # type: ignore[arg-type]
+    rng.shuffle(things)
     frames = int(rng.integers(difficulty.fewest_frames, difficulty.most_frames + 1))
     drift = rng.uniform(-difficulty.camera_drift, difficulty.camera_drift, 2)
     return Scene(tuple(things), frames, (float(drift[0]), float(drift[1])), int(rng.integers(2**31)))

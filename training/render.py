@@ -1,5 +1,7 @@
 """Paints a scene: textured objects over a textured, drifting background, all frames of an object at once."""
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +42,7 @@ def _signed_distance(shape: str, x: NDArray[np.float32], y: NDArray[np.float32],
     ix, iy = inner * np.cos(sector), inner * np.sin(sector)
     ex, ey = ix - outer, iy
     length = np.sqrt(ex * ex + ey * ey)
-    return ((px - outer) * ey - py * ex) / length
+    return np.asarray(((px - outer) * ey - py * ex) / length, np.float32)
 
 
 def _shade(texture: str, x: NDArray[np.float32], y: NDArray[np.float32], r: float) -> NDArray[np.float32]:
@@ -53,7 +55,8 @@ def _shade(texture: str, x: NDArray[np.float32], y: NDArray[np.float32], r: floa
         wave = wave * np.float32(0.7)
     else:
         return np.ones_like(x)
-    return np.float32(0.62) + np.float32(0.38) * np.clip(wave * 3.0, -1.0, 1.0)
+    shade: NDArray[np.float32] = np.float32(0.62) + np.float32(0.38) * np.clip(wave * 3.0, -1.0, 1.0)
+    return shade
 
 
 def _background(rng: np.random.Generator, size: int, margin: int) -> NDArray[np.float32]:
@@ -96,6 +99,12 @@ def _paint(thing: Thing, tint: NDArray[np.float32], centres: NDArray[np.float32]
         owner[f, y0:y1, x0:x1][cover > 0.5] = label
 
 
+@lru_cache(maxsize=4)
+def _noise_sheet(side: int) -> NDArray[np.float32]:
+    """Standard normal noise [side, side, 3], the same for all videos."""
+    return np.random.default_rng(0).standard_normal((side, side, 3), np.float32)
+
+
 def render(
     scene: Scene, frames: NDArray[np.int64], size: int, difficulty: Difficulty
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -120,7 +129,7 @@ def render(
     camera = scene.camera(times) * size
     canvas = np.empty((len(frames), size, size, 3), np.float32)
     for f, (cx, cy) in enumerate(camera):
-        shift = np.float32([[1, 0, cx - margin], [0, 1, cy - margin]])
+        shift = np.array([[1, 0, cx - margin], [0, 1, cy - margin]], np.float32)
         cv2.warpAffine(backdrop, shift, (size, size), dst=canvas[f], flags=cv2.INTER_LINEAR)
     owner = np.zeros((len(frames), size, size), np.uint8)
     for number, thing in enumerate(scene.things):
@@ -128,9 +137,9 @@ def render(
         centres = thing.positions(times) * size + camera
         _paint(thing, tint, centres, thing.radius * thing.scales(times) * size, canvas, owner, number + 1)
     if difficulty.noise > 0:
-        sheet = np.random.default_rng(noise_seed).normal(0.0, difficulty.noise, (size + 64, size + 64, 3))
-        sheet = sheet.astype(np.float32)
+        sheet = _noise_sheet(size + 128)
+        corners = np.random.default_rng(noise_seed).integers(0, 128, (scene.frames, 2))
         for f, number in enumerate(frames):  # one sheet of noise, read from another corner in each frame
-            oy, ox = (int(number) * 37) % 64, (int(number) * 23) % 64
-            canvas[f] += sheet[oy : oy + size, ox : ox + size]
+            oy, ox = corners[number]
+            canvas[f] += np.float32(difficulty.noise) * sheet[oy : oy + size, ox : ox + size]
     return np.clip(canvas, 0, 255).astype(np.uint8), owner

@@ -1,6 +1,6 @@
 """Generated referring video: frames, sentences and a mask per sentence and frame, from a seed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ class VideoSet:
     videos: int
     size: int  # side of the square frames, pixels
     sentences: int  # per video
-    difficulty: Difficulty = Difficulty()
+    difficulty: Difficulty = field(default_factory=Difficulty)
 
 
 # Training draws seeds below 2**40; these lie above.
