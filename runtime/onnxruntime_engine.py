@@ -92,6 +92,8 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
     # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
     # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Patterns are planned for one shape, and shapes vary here: without them the same speed at 0.7 times the peak memory.
+    settings.enable_mem_pattern = False
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", str(options.int4_accuracy))
     path = bundle.graph_path(graph)
     try:
