@@ -16,12 +16,14 @@ from glus_edge.runtime.engine_gate import GateSettings, difference, refusal
 from glus_edge.runtime.engine_store import FOLDER, Attempt, EngineKey, EngineRecord, EngineStore, engine_key
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.onnx_precision import write_in_precision
+from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.reference_run import Recording
 from glus_edge.runtime.signatures import GRAPHS, Limits
 from glus_edge.runtime.tensorrt_build import BuildSettings, Plan, plan_from_onnx
 from glus_edge.runtime.tensorrt_engine import TensorRtEngine
 from glus_edge.runtime.tensorrt_module import TensorRt
 
+ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
 PRECISIONS = {"float32": "fp32", "float16": "fp16"}
 FALLBACKS = {"fp32": ("fp32",), "fp16": ("fp16", "bf16", "fp32")}
 
@@ -46,7 +48,7 @@ class Gate:
 
     def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, precision: str, plan: Any) -> Attempt:
         """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
-        signature = build.bundle.signature(graph, build.limits)
+        signature = graph_signature(build.bundle, graph, build.limits)
         engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
         try:
             found = difference(engine, self.recording.calls[graph])
@@ -76,19 +78,20 @@ class BuiltGraph(NamedTuple):
     seconds: float  # this run's
 
 
-def check_engines(build: EngineBuild, graphs: tuple[str, ...] = GRAPHS) -> Iterator[CheckedGraph]:
+def check_engines(build: EngineBuild, graphs: tuple[str, ...] = ALL_GRAPHS) -> Iterator[CheckedGraph]:
     """Compiles every graph and keeps nothing. EngineError: one does not parse or compile, with the node's name."""
     for graph in graphs:
-        plan = _plan(build, graph, build.bundle.graph_path(graph), timing_cache=None)
-        entry = build.bundle.manifest.graphs[graph]
-        precision = PRECISIONS[entry.compute]
-        if entry.weights not in precision:
+        with _file(build.bundle, graph) as path:
+            plan = _plan(build, graph, path, timing_cache=None)
+        precision = _precision(build.bundle, graph)
+        entry = build.bundle.manifest.graphs.get(graph)
+        if entry is not None and entry.weights != precision:
             precision += f", {entry.weights} weights"
         yield CheckedGraph(graph, precision, plan.layers, plan.parse_s, plan.build_s, plan.size_bytes)
 
 
 def build_engines(
-    build: EngineBuild, cuda: Cuda, gate: Gate | None = None, graphs: tuple[str, ...] = GRAPHS
+    build: EngineBuild, cuda: Cuda, gate: Gate | None = None, graphs: tuple[str, ...] = ALL_GRAPHS
 ) -> Iterator[BuiltGraph]:
     """Compiles the graphs that have no engine of the same key yet, and stores those that the gate lets pass.
 
@@ -111,10 +114,10 @@ def build_engines(
 def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
     """The first precision that compiles and is right on this device, and every attempt up to it."""
     attempts: list[Attempt] = []
-    start = PRECISIONS[build.bundle.manifest.graphs[key.graph].compute]
+    start = _precision(build.bundle, key.graph)
     for precision in FALLBACKS[start]:
         try:
-            with _in_precision(build.bundle.graph_path(key.graph), precision, start) as path:
+            with _file(build.bundle, key.graph) as source, _in_precision(source, precision, start) as path:
                 plan = _plan(build, key.graph, path, timing_cache_path(build, cuda.gpu.label))
             attempt = None if gate is None else gate.attempt(build, CudaDevice(cuda), key.graph, precision, plan.data)
         except EngineError as error:
@@ -129,6 +132,25 @@ def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey)
             return EngineRecord(key, file, plan.size_bytes, plan.build_s, precision, tuple(attempts)), plan
     tried = "; ".join(f"{attempt.precision}: {attempt.reason}" for attempt in attempts)
     raise EngineError(f"{key.graph}: no precision is right on this device ({tried}); use --backend onnxruntime")
+
+
+def _precision(bundle: Bundle, graph: str) -> str:
+    """What a graph computes in as it was exported."""
+    return "fp32" if graph in PREPROCESS_GRAPHS else PRECISIONS[bundle.manifest.graphs[graph].compute]
+
+
+@contextmanager
+def _file(bundle: Bundle, graph: str) -> Iterator[Path]:
+    """The graph's ONNX file; a preprocessing graph's is written for the moment."""
+    if graph not in PREPROCESS_GRAPHS:
+        yield bundle.graph_path(graph)
+        return
+    path = bundle.directory / f".{graph}.onnx"
+    try:
+        path.write_bytes(preprocess_graph(graph, graph_signature(bundle, graph)))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -168,7 +190,7 @@ def timing_cache_path(build: EngineBuild, gpu: str) -> Path | None:
 
 
 def _plan(build: EngineBuild, graph: str, path: Path, timing_cache: Path | None) -> Plan:
-    signature = build.bundle.signature(graph, build.limits)
+    signature = graph_signature(build.bundle, graph, build.limits)
     return plan_from_onnx(
         build.tensorrt, graph, path, signature, build.settings, timing_cache=timing_cache, monitor=build.monitor
     )

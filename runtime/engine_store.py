@@ -10,6 +10,7 @@ from typing import Any
 
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import BundleError, EngineError
+from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.schema import SchemaError, from_json, to_json
 from glus_edge.runtime.signatures import Limits
 
@@ -65,6 +66,11 @@ def engine_key(
     bundle: Bundle, graph: str, library: str, library_version: str, gpu: str, limits: Limits, **settings: int
 ) -> EngineKey:
     """The key of a graph's engine for a library, a device and the largest session it must serve."""
+    if graph in PREPROCESS_GRAPHS:
+        content = preprocess_graph(graph, graph_signature(bundle, graph))
+        return EngineKey(
+            graph, hashlib.sha256(content).hexdigest(), "", library, library_version, gpu, limits, **settings
+        )
     entry = bundle.manifest.graphs[graph]
     weights = entry.data.sha256 if entry.data is not None else ""
     return EngineKey(graph, entry.graph.sha256, weights, library, library_version, gpu, limits, **settings)

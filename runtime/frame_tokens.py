@@ -3,8 +3,7 @@
 from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.manifest import ImageSettings
-from glus_edge.runtime.preprocess import clip_pixels
+from glus_edge.runtime.pixels import Pixels
 from glus_edge.runtime.signatures import ModelDimensions
 from glus_edge.runtime.stopwatch import Stopwatch
 
@@ -13,10 +12,10 @@ class FrameTokens:
     """A fixed pool of places, one frame's tokens in each; what is not pinned gives way, oldest first."""
 
     def __init__(
-        self, engine: Engine, model: ModelDimensions, settings: ImageSettings, places: int, stopwatch: Stopwatch
+        self, engine: Engine, model: ModelDimensions, pixels: Pixels, places: int, stopwatch: Stopwatch
     ) -> None:
         self._engine = engine
-        self._settings = settings
+        self._source = pixels
         self._stopwatch = stopwatch
         dtype = engine.signature.outputs[0].dtype
         self._pixels = engine.device.empty((1, 3, model.clip_size, model.clip_size), "float32")
@@ -37,7 +36,7 @@ class FrameTokens:
             self._age[self._frames.index(frame.index)] = self._clock
             return
         with self._stopwatch.stage("preprocess"):
-            self._engine.device.write(self._pixels[0], clip_pixels(frame.rgb, self._settings))
+            self._source.clip(frame, self._pixels)
         free = [place for place, held in enumerate(self._frames) if held not in self._pinned]
         place = min(free, key=lambda candidate: self._age[candidate])
         with self._stopwatch.stage("clip_encoder"):

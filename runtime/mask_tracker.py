@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.manifest import ImageSettings, MemorySettings
+from glus_edge.runtime.manifest import MemorySettings
 from glus_edge.runtime.memory_bank import MemoryBank, MemoryGroup
-from glus_edge.runtime.preprocess import sam_pixels
+from glus_edge.runtime.pixels import Pixels
 from glus_edge.runtime.signatures import ModelDimensions
 from glus_edge.runtime.stopwatch import Stopwatch
 
@@ -36,8 +36,8 @@ class Tracked(NamedTuple):
 class ImageFeatures:
     """The image encoder and its outputs: computed once per frame for all sentences."""
 
-    def __init__(self, engine: Engine, model: ModelDimensions, settings: ImageSettings, stopwatch: Stopwatch) -> None:
-        self._engine, self._settings, self._stopwatch = engine, settings, stopwatch
+    def __init__(self, engine: Engine, model: ModelDimensions, pixels: Pixels, stopwatch: Stopwatch) -> None:
+        self._engine, self._source, self._stopwatch = engine, pixels, stopwatch
         self._pixels = engine.device.empty((1, 3, model.image_size, model.image_size), "float32")
         self.maps: dict[str, Array] = {
             tensor.name: engine.device.empty(tuple(int(size) for size in tensor.shape), tensor.dtype)
@@ -55,7 +55,7 @@ class ImageFeatures:
         if frame is self._frame:
             return
         with self._stopwatch.stage("preprocess"):
-            self._engine.device.write(self._pixels[0], sam_pixels(frame.rgb, self._settings))
+            self._source.sam(frame, self._pixels)
         with self._stopwatch.stage("image_encoder"):
             self._engine.run({"sam_pixels": self._pixels}, self.maps)
         self._frame = frame

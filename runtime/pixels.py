@@ -23,6 +23,9 @@ class Pixels(Protocol):
     def sam(self, frame: Frame, target: Array) -> None:
         """SAM 2's."""
 
+    def close(self) -> None:
+        """Releases what makes them."""
+
 
 class HostPixels:
     """Made by Pillow, OpenCV and numpy, then uploaded. See Pixels."""
@@ -37,6 +40,9 @@ class HostPixels:
     def sam(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
         self._device.write(target[0], sam_pixels(frame.rgb, self._sam))
+
+    def close(self) -> None:
+        """Holds nothing."""
 
 
 class DevicePixels:
@@ -56,8 +62,8 @@ class DevicePixels:
 
     def close(self) -> None:
         """Releases both engines."""
-        self._clip.engine.close()
-        self._sam.engine.close()
+        self._clip.close()
+        self._sam.close()
 
 
 class Weights(NamedTuple):
@@ -105,6 +111,10 @@ class _Tower:
         device.write(self._inputs["rgb"], frame.rgb)
         outputs: Mapping[str, Array] = {self._output: target}
         self.engine.run(self._inputs, outputs)
+
+    def close(self) -> None:
+        self.engine.close()
+        self._inputs, self._size = {}, None
 
 
 def _uploaded(device: Device, values: NDArray[np.float32]) -> Array:

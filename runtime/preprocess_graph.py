@@ -7,6 +7,7 @@ engines need not have the `onnx` package.
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.protobuf import BYTES, VARINT, Field, Message, serialise, string
 from glus_edge.runtime.resize_weights import DIGIT_BITS
 from glus_edge.runtime.signatures import Axis, GraphSignature, Limits, ModelDimensions, TensorSignature
@@ -47,6 +48,13 @@ def preprocess_signatures(model: ModelDimensions, limits: Limits) -> dict[str, G
             axes,
         ),
     }
+
+
+def graph_signature(bundle: Bundle, graph: str, limits: Limits | None = None) -> GraphSignature:
+    """The tensors of a graph of the bundle or of a preprocessing graph for its sizes."""
+    if graph in PREPROCESS_GRAPHS:
+        return preprocess_signatures(bundle.manifest.model, limits or Limits())[graph]
+    return bundle.signature(graph, limits)
 
 
 def preprocess_graph(name: str, signature: GraphSignature) -> bytes:

@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import Array, HostArray, host_array
 from glus_edge.runtime.engine import Engine, check_tensors
+from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.manifest import Manifest
 from glus_edge.runtime.onnx_precision import write_in_precision
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.pixels import clip_weights, sam_matrices
+from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.signatures import GRAPHS, GraphSignature
 from glus_edge.runtime.video import Video
@@ -26,11 +29,25 @@ class Call(NamedTuple):
     outputs: dict[str, HostArray]  # all the graph has, also those the loop does not ask for
 
 
+class ClipMasks(NamedTuple):
+    """What a clip came to."""
+
+    masks: NDArray[np.bool_]  # [frames, sentences, H, W]
+    selected: NDArray[np.int64]  # [frames, sentences] which of the decoder's masks was chosen; -1 without [SEG]
+
+
+def run_clip(segmenter: Segmenter, video: Video, sentences: list[str]) -> ClipMasks:
+    """Every frame of a clip."""
+    results = list(segmenter.segment(video, sentences))
+    chosen = [[-1 if score.selected_mask is None else score.selected_mask for score in r.scores] for r in results]
+    return ClipMasks(np.stack([result.masks for result in results]), np.array(chosen, np.int64))
+
+
 class Recording(NamedTuple):
     """A clip as ONNX Runtime computes it in float32."""
 
     calls: dict[str, list[Call]]  # the first few of each graph
-    masks: NDArray[np.bool_]  # [frames, sentences, H, W]
+    clip: ClipMasks
 
 
 def record(bundle: Bundle, video: Video, sentences: list[str], calls_per_graph: int) -> Recording:
@@ -38,8 +55,21 @@ def record(bundle: Bundle, video: Video, sentences: list[str], calls_per_graph: 
     with _in_float32(bundle) as reference:
         backend = _RecordingBackend(reference, calls_per_graph)
         with Segmenter(reference, backend) as segmenter:
-            masks = np.stack([result.masks for result in segmenter.segment(video, sentences)])
-    return Recording(backend.calls, masks)
+            clip = run_clip(segmenter, video, sentences)
+    return Recording(backend.calls | _pixel_calls(bundle, video.read(0)), clip)
+
+
+def _pixel_calls(bundle: Bundle, frame: Frame) -> dict[str, list[Call]]:
+    """What the preprocessing engines must make of a frame: the host's pixels."""
+    calls = {}
+    for tower, image, weights, pixels in (
+        ("clip", bundle.manifest.clip, clip_weights, clip_pixels),
+        ("sam", bundle.manifest.sam, sam_matrices, sam_pixels),
+    ):
+        inputs: dict[str, HostArray] = {"rgb": frame.rgb, **weights(frame.size, image.size)._asdict()}
+        inputs |= {name: np.array(getattr(image, name), np.float32).reshape(3, 1, 1) for name in ("mean", "std")}
+        calls[f"{tower}_preprocess"] = [Call(inputs, {f"{tower}_pixels": pixels(frame.rgb, image)[None]})]
+    return calls
 
 
 class _Float32Bundle(Bundle):

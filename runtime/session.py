@@ -14,6 +14,7 @@ from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache
 from glus_edge.runtime.language_step import LanguageStep, row_granule
 from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngines
+from glus_edge.runtime.pixels import Pixels
 from glus_edge.runtime.stopwatch import Stopwatch
 from glus_edge.runtime.window import Window, WindowPolicy
 
@@ -25,6 +26,7 @@ class Engines:
     clip_encoder: Engine
     language_model: Engine
     sam: SamEngines
+    pixels: Pixels  # what makes the inputs of both image towers
 
 
 class Session:
@@ -46,8 +48,8 @@ class Session:
         self._check_lengths()
         # live video keeps up to twice the context frames, of which it will choose; a run from a key frame keeps that one
         places = 2 * window.context_frames + window.query_frames + 1
-        self.tokens = FrameTokens(engines.clip_encoder, self._model, manifest.clip, places, self.stopwatch)
-        self.features = ImageFeatures(engines.sam.image_encoder, self._model, manifest.sam, self.stopwatch)
+        self.tokens = FrameTokens(engines.clip_encoder, self._model, engines.pixels, places, self.stopwatch)
+        self.features = ImageFeatures(engines.sam.image_encoder, self._model, engines.pixels, self.stopwatch)
         self._context: tuple[int, ...] = (0,) * window.context_frames
         prefix = self._prefix()
         self.language = LanguageStep(

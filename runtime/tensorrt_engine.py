@@ -13,6 +13,8 @@ from glus_edge.runtime.device import ALIGNMENT, Array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.engine_store import EngineStore
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.pixels import DevicePixels, Pixels
+from glus_edge.runtime.preprocess_graph import graph_signature
 from glus_edge.runtime.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.tensorrt_build import profile_shape
 from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt
@@ -20,7 +22,17 @@ from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt
 # The image encoder needs nothing of the language model: on its own stream the two overlap.
 STREAMS = {"image_encoder": "image", "sam_preprocess": "image"}
 # Graphs whose shapes and addresses recur. The language model's do not: its cache grows from frame to frame.
-CAPTURED = frozenset({"clip_encoder", "image_encoder", "memory_attention", "mask_decoder", "memory_encoder"})
+CAPTURED = frozenset(
+    {
+        "clip_preprocess",
+        "sam_preprocess",
+        "clip_encoder",
+        "image_encoder",
+        "memory_attention",
+        "mask_decoder",
+        "memory_encoder",
+    }
+)
 _MOST_GRAPHS = 32  # captured for one engine; beyond that it runs without
 
 
@@ -198,6 +210,11 @@ class TensorRtBackend:
         options = options or TensorRtOptions()
         return cls(bundle, load_tensorrt(options.library), open_cuda(options.cuda), options)
 
+    def open_pixels(self) -> Pixels:
+        """The engines that make the pixels of both image towers on the device. EngineError: as `open`."""
+        manifest = self._bundle.manifest
+        return DevicePixels(self.open("clip_preprocess"), self.open("sam_preprocess"), manifest.clip, manifest.sam)
+
     def open(self, graph: str) -> Engine:
         """See Backend. EngineError: not built, or built for another device, version or graph."""
         tensorrt, gpu = self._tensorrt, self.device.cuda.gpu
@@ -210,7 +227,7 @@ class TensorRtBackend:
         return TensorRtEngine(
             tensorrt,
             graph,
-            self._bundle.signature(graph, record.key.limits),
+            graph_signature(self._bundle, graph, record.key.limits),
             np.memmap(path, np.uint8, mode="r"),  # gigabytes: mapped, not read into memory first
             self.device,
             cuda_graphs=self._options.cuda_graphs,

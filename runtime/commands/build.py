@@ -11,13 +11,21 @@ from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda import open_cuda
 from glus_edge.runtime.device_table import device_class
 from glus_edge.runtime.end_to_end import check_masks
-from glus_edge.runtime.engine_build import BuiltGraph, CheckedGraph, EngineBuild, Gate, build_engines, check_engines
+from glus_edge.runtime.engine_build import (
+    ALL_GRAPHS,
+    BuiltGraph,
+    CheckedGraph,
+    EngineBuild,
+    Gate,
+    build_engines,
+    check_engines,
+)
 from glus_edge.runtime.engine_gate import GateSettings
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
 from glus_edge.runtime.progress import PATIENCE_S
 from glus_edge.runtime.reference_run import record
-from glus_edge.runtime.signatures import GRAPHS, Limits
+from glus_edge.runtime.signatures import Limits
 from glus_edge.runtime.tensorrt_build import BuildSettings
 from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
 
@@ -40,13 +48,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="X.Y",
         help="of the GPU that tensorrt-rtx compiles for with --check-only (default: %(default)s)",
     )
-    parser.add_argument("--graph", action="append", choices=GRAPHS, help="only this graph; may be given several times")
+    parser.add_argument(
+        "--graph", action="append", choices=ALL_GRAPHS, help="only this graph; may be given several times"
+    )
     limits = DEFAULT_LIMITS
     for flag, value, what in (
         ("--sentences", limits.sentences, "sentences asked in one batch, at most"),
         ("--context-tokens", limits.context_tokens, "rows of the context prefix, at most"),
         ("--past-tokens", limits.past_tokens, "cached rows of a sentence, at most"),
         ("--new-tokens", limits.new_tokens, "rows prefilled in one call, at most"),
+        ("--frame-side", limits.frame_side, "pixels of a frame's longer side, at most"),
     ):
         parser.add_argument(flag, type=int, default=value, metavar="N", help=f"{what} (default: %(default)s)")
     parser.add_argument(
@@ -69,7 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Checks or builds. Ctrl-C stops at the compiler's next step; no half-written engine is left."""
     bundle = Bundle.open(arguments.bundle)
-    graphs = tuple(arguments.graph or GRAPHS)
+    graphs = tuple(arguments.graph or ALL_GRAPHS)
     target = arguments.compute_capability if arguments.check_only and arguments.backend == "tensorrt-rtx" else ""
     build = EngineBuild(
         bundle,
@@ -87,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def limits_from_arguments(arguments: argparse.Namespace) -> Limits:
     """The largest session the engines must serve. InputError: a size below 1."""
-    for name in ("sentences", "context_tokens", "past_tokens", "new_tokens"):
+    for name in ("sentences", "context_tokens", "past_tokens", "new_tokens", "frame_side"):
         value = getattr(arguments, name)
         if value < 1:
             raise InputError(f"--{name.replace('_', '-')}: got {value}, expected 1 or more")
@@ -96,6 +107,7 @@ def limits_from_arguments(arguments: argparse.Namespace) -> Limits:
         context_tokens=arguments.context_tokens,
         past_tokens=arguments.past_tokens,
         new_tokens=arguments.new_tokens,
+        frame_side=arguments.frame_side,
     )
 
 
@@ -141,9 +153,10 @@ def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str,
         recording = record(build.bundle, clip, [SENTENCE], settings.calls)
         gate = Gate(recording, settings)
     print("\n".join(described_builds(build_engines(build, cuda, gate, graphs))))
-    if gate is not None and set(graphs) == set(GRAPHS):
+    if gate is not None and set(graphs) == set(ALL_GRAPHS):
         report = check_masks(build, cuda, gate, clip, [SENTENCE])
-        print(f"masks of {report.frames} frames: IoU {report.mask_iou:.4f} with ONNX Runtime in float32")
+        frames = f"masks of {report.frames} of {report.clip_frames} frames"
+        print(f"{frames}: IoU {report.mask_iou:.4f} with ONNX Runtime in float32")
     return 0
 
 

@@ -8,9 +8,9 @@ import pytest
 from glus_edge.runtime import cli
 from glus_edge.runtime.build_progress import BuildMonitor, run_cancellable
 from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.engine_build import EngineBuild, check_engines
+from glus_edge.runtime.engine_build import ALL_GRAPHS, EngineBuild, check_engines
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.signatures import GRAPHS, Limits, signatures
+from glus_edge.runtime.signatures import Limits, signatures
 from glus_edge.runtime.tensorrt_build import BuildSettings, plan_from_onnx
 from glus_edge.runtime.tensorrt_module import load_tensorrt
 from tests.runtime.golden import GOLDEN
@@ -26,11 +26,11 @@ def tensorrt():
 
 
 @pytest.mark.parametrize("bundle", ["golden_bundle", "golden_bundle_fp16", "golden_bundle_int4"])
-def test_all_six_graphs_parse_and_compile(request, tensorrt, bundle):
+def test_all_graphs_parse_and_compile(request, tensorrt, bundle):
     build = EngineBuild(Bundle.open(request.getfixturevalue(bundle)), tensorrt, Limits(), TARGET)
     rows = list(check_engines(build))
-    assert [row.graph for row in rows] == list(GRAPHS)
-    assert all(row.plan_bytes > 100_000 and row.layers > 100 for row in rows)
+    assert [row.graph for row in rows] == list(ALL_GRAPHS)
+    assert all(row.plan_bytes > 100_000 and row.layers > 10 for row in rows)
     assert rows[0].precision == ("fp16" if "fp16" in bundle else "fp32")
 
 

@@ -30,7 +30,7 @@ def with_engines(bundle, folder, limits=None):
     shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("engines"))
     cuda = CudaDouble()
     build = EngineBuild(Bundle.open(folder), tensorrt_double(cuda), limits or Limits(), BuildSettings())
-    assert len(list(build_engines(build, cuda))) == 6
+    assert len(list(build_engines(build, cuda))) == 8
     return folder
 
 
@@ -44,7 +44,7 @@ class Opened:
         self.backend = TensorRtBackend(
             bundle, self.tensorrt, self.cuda, TensorRtOptions(**{"unchecked": True} | options)
         )
-        self.segmenter = Segmenter(bundle, self.backend)
+        self.segmenter = Segmenter(bundle, self.backend, self.backend.open_pixels())
 
     def masks(self, sentences, **settings):
         return [result.masks for result in self.segmenter.segment(golden.FRAMES, sentences, **settings)]
@@ -90,7 +90,7 @@ def test_rows_too_narrow_for_tensorrts_alignment_are_spaced_out(golden_bundle_fp
     with Segmenter.open(folder) as reference:
         wanted = [result.masks for result in reference.segment(golden.FRAMES, ["a thing"])]
     for got, expected in zip(Opened(folder).masks(["a thing"]), wanted, strict=True):
-        assert golden.iou(got, expected) >= 0.999
+        assert golden.iou(got, expected) >= 0.995  # pixels differ by 5e-6, which float16 rounds up or down
 
 
 def test_nothing_is_copied_between_engines_but_image_tokens_and_the_answer(built):
@@ -132,8 +132,7 @@ def test_recurring_shapes_are_captured_once_and_replayed(built):
     opened = Opened(built)
     logs = [log for log, _ in recorded(opened, ["a thing"])]
     replays = [sum(call == "launch" for call, _ in log) for log in logs]
-    assert replays[0] == 0
-    assert min(replays[6:]) >= 3
+    assert min(replays[6:]) >= 5  # both preprocessings and encoders, the mask decoder
     captures = sum(call == "begin_capture" for log in logs for call, _ in log)
     assert captures < sum(replays)
     # a second run at other shapes drops what was captured; the double refuses to capture what was not run once
@@ -147,7 +146,8 @@ def test_memory_goes_back_when_a_run_ends(built):
     gc.collect()
     sinks = 2  # outputs no one asks for have a place of their own: all_mask_logits, all_predicted_iou
     context = 2  # segment_embedding and next_token while the prefix is read
-    assert len(opened.cuda.memory) == before + sinks + context
+    pixels = 2 * 5  # of both towers, kept for the next video: frame, weights of rows and columns, mean, std
+    assert len(opened.cuda.memory) == before + sinks + context + pixels
     opened.segmenter.close()
     gc.collect()
     assert not opened.cuda.memory
