@@ -29,6 +29,7 @@ class Mix:
     shares: tuple[tuple[str, float], ...]  # kind of sentence -> share
     size: int = 160
     grid: int = 12  # patches per side of the CLIP tower
+    single_frames: bool = False  # one frame of each video instead of a window, for the tower's school
 
 
 Schedule = Callable[[int], Mix]  # the make-up of the batch of a step
@@ -120,7 +121,8 @@ def make_batch(seed: int, mix: Mix) -> Batch:
     videos = []
     for _ in range(mix.videos):
         video_seed = int(rng.integers(2**40))
-        numbers = window_numbers(_frame_count(video_seed, difficulty), rng)
+        frames = _frame_count(video_seed, difficulty)
+        numbers = rng.integers(0, frames, 1) if mix.single_frames else window_numbers(frames, rng)
         videos.append(
             generate_video(
                 video_seed,

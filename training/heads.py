@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from glus_edge.training.batch import HEADINGS, Batch
 from glus_edge.training.language import LanguageSizes
-from glus_edge.training.losses import PatchTargets, classes_loss, patch_targets
+from glus_edge.training.losses import PatchTargets, classes_loss, coarse_loss, patch_targets
 from glus_edge.training.network import POOLED_PATCHES, TowerSizes
 from glus_edge.training.scene import COLOURS, MOTIONS, SHAPES, SIZES, TEXTURES
 
+LOOKS = ("shape", "colour", "texture", "size")
 _LOOKS = (len(SHAPES), len(COLOURS), len(TEXTURES), len(SIZES))
 _MOTIONS = (len(MOTIONS), len(HEADINGS), len(HEADINGS))
 SPEED_SCALE = 20.0  # a frame's step of 0.05 sides becomes 1
@@ -29,6 +30,7 @@ class TrainingHeads(nn.Module):
         self.place = nn.Linear(language.hidden, patches)
         self.place_prompt = nn.Sequential(nn.Linear(patches, 256), nn.ReLU(), nn.Linear(256, prompt_width))
         self.place_code = nn.Linear(prompt_width, prompt_width)
+        self.match = nn.Linear(language.hidden, POOLED_PATCHES)
         rows = torch.arange(patches)
         centres = torch.stack((rows % tower.grid, rows // tower.grid), 1).float().add(0.5) / tower.grid
         self.register_buffer("centres", centres, persistent=False)
@@ -56,6 +58,17 @@ class TrainingHeads(nn.Module):
         looks = _per_patch(batch.looks[:, None].expand(-1, batch.cover.shape[1], -1, -1), goal)[seen]
         return loss + _classes(out[..., 4:][seen], looks, _LOOKS)
 
+    def look_accuracy(self, tokens: Tensor, batch: Batch) -> dict[str, float]:
+        """Share of patches with an object whose shape, colour, texture and size are told rightly."""
+        goal = patch_targets(batch.cover)
+        out = self.look(tokens).float().view(*batch.cover.shape[:3], -1)[..., 4:][goal.seen]
+        looks = _per_patch(batch.looks[:, None].expand(-1, batch.cover.shape[1], -1, -1), goal)[goal.seen]
+        shares = {}
+        for i, part in enumerate(out.split(_LOOKS, -1)):
+            known = looks[:, i] >= 0
+            shares[LOOKS[i]] = float((part.argmax(-1) == looks[:, i])[known].float().mean())
+        return shares
+
     def motion_loss(self, rows: Tensor, batch: Batch) -> Tensor:
         """Image rows of the query frames [V, S, 4, T, hidden] must tell how the objects on them move."""
         v, s = rows.shape[:2]
@@ -66,6 +79,13 @@ class TrainingHeads(nn.Module):
         motions = _per_patch(batch.motions[:, None].expand(-1, 4, -1, -1), goal)[:, None].expand(v, s, -1, -1, -1)
         loss = F.smooth_l1_loss(out[..., :2][seen], speeds[seen] * SPEED_SCALE)
         return loss + _classes(out[..., 2:][seen], motions[seen], _MOTIONS)
+
+    def match_loss(self, rows: Tensor, cover: Tensor) -> Tensor:
+        """Image rows that come after the sentence [N, 3, T, hidden] must tell whether it means them.
+
+        In the first turn the image stands before the sentence; `cover` [N, 3, patches] is of the other three.
+        """
+        return coarse_loss(self.match(rows).float().flatten(2), cover)
 
 
 def _per_patch(values: Tensor, goal: PatchTargets) -> Tensor:

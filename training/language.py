@@ -34,6 +34,7 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., size] -> the same."""
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.epsilon)
 
 
@@ -49,12 +50,13 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, past: KeyValue | None
     ) -> tuple[Tensor, KeyValue]:
+        """Attended rows [N, rows, hidden], and the new rows' keys and values."""
         n, rows, width = x.shape
         q, k, v = (
             getattr(self, name)(x).view(n, rows, self.heads, width // self.heads).transpose(1, 2)
             for name in ("q_proj", "k_proj", "v_proj")
         )
-        q, k = _rotate(q, rotation), _rotate(k, rotation)
+        q, k = rotate(q, rotation), rotate(k, rotation)
         own = (k, v)
         if past is not None:
             k, v = torch.cat((past[0], k), 2), torch.cat((past[1], v), 2)
@@ -72,6 +74,7 @@ class Gate(nn.Module):
         self.down_proj = nn.Linear(sizes.intermediate, sizes.hidden, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., hidden] -> the same."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -88,6 +91,7 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, past: KeyValue | None
     ) -> tuple[Tensor, KeyValue]:
+        """The rows after the layer, and their keys and values."""
         attended, own = self.self_attn(self.input_layernorm(x), rotation, mask, past)
         x = x + attended
         return x + self.mlp(self.post_attention_layernorm(x)), own
@@ -101,6 +105,7 @@ def rotation_from_positions(positions: Tensor, head_size: int, dtype: torch.dtyp
     return angle.cos().to(dtype), angle.sin().to(dtype)
 
 
-def _rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+def rotate(x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
+    """RoPE of [N, heads, rows, head size]: the rotate-half form."""
     first, second = x.chunk(2, -1)
     return x * rotation[0] + torch.cat((-second, first), -1) * rotation[1]

@@ -23,7 +23,7 @@ def mask_loss(masks: DecodedMasks, target: Tensor) -> Tensor:
         masks: of N sentences in one frame.
         target: [N, 2h, 2h] share of every pixel at twice the masks' resolution.
     """
-    n, _, side = target.shape
+    side = target.shape[-1]
     logits = F.interpolate(masks.logits, (side, side), mode="bilinear", align_corners=False).flatten(2)
     wanted = target.flatten(1)[:, None]
     total = logits.new_zeros(())
@@ -48,6 +48,17 @@ def iou_from_logits(logits: Tensor, target: Tensor) -> Tensor:
 def coarse_loss(logits: Tensor, cover: Tensor) -> Tensor:
     """Where the sentence's objects are, per patch: [..., patches] logits against covered shares."""
     return 4.0 * F.binary_cross_entropy_with_logits(logits, cover) + dice_loss(logits, cover)
+
+
+def pointer_loss(pointers: Tensor, cover: Tensor) -> Tensor:
+    """Cross-entropy of attention logits [N, 4, layers, T] with the shares [N, 4, patches] of the meant objects."""
+    tokens = pointers.shape[-1]
+    share = cover.view(*cover.shape[:2], tokens, -1).sum(-1)
+    total = share.sum(-1, keepdim=True)
+    wanted = (share / total.clamp(min=1e-6))[:, :, None]
+    losses = -(wanted * pointers.log_softmax(-1)).sum(-1).mean(2)
+    present = (total[..., 0] > 0.3).float()
+    return (losses * present).sum() / present.sum().clamp(min=1.0)
 
 
 class PatchTargets(NamedTuple):

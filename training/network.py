@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +39,8 @@ class TowerSizes:
 
 
 def build_tower(sizes: TowerSizes) -> Any:
-    """A CLIPVisionModel with random weights."""
-    return CLIPVisionModel(
+    """A CLIPVisionModel with random weights; its position embedding starts as sines, without which shapes stay unlearned."""
+    tower = CLIPVisionModel(
         CLIPVisionConfig(
             hidden_size=sizes.hidden,
             intermediate_size=sizes.intermediate,
@@ -52,6 +52,18 @@ def build_tower(sizes: TowerSizes) -> Any:
             attn_implementation="sdpa",
         )
     )
+    with torch.no_grad():
+        tower.vision_model.embeddings.position_embedding.weight[1:] = 0.3 * _grid_code(sizes.hidden, sizes.grid)
+    return tower
+
+
+def _grid_code(width: int, grid: int, span: float = 50.0) -> Tensor:
+    """Sines and cosines of x and y at geometric frequencies, [grid*grid, width]."""
+    quarter = width // 4
+    frequency = 1.5 * span ** (-torch.arange(quarter) / quarter)
+    rows = torch.arange(grid * grid)
+    x, y = (rows % grid)[:, None] * frequency, (rows // grid)[:, None] * frequency
+    return torch.cat((x.sin(), x.cos(), y.sin(), y.cos()), 1)
 
 
 def build_sam2(config: Path = SAM2_CONFIG) -> Any:
@@ -85,6 +97,14 @@ class GlusBody(nn.Module):
         self.text_hidden_fcs = nn.ModuleList([prompt])
 
 
+class LanguageStates(NamedTuple):
+    """What the language model computes for new rows."""
+
+    final: Tensor  # [N, rows, hidden] after the final norm
+    layers: list[Tensor]  # [N, rows, hidden] after each layer
+    own: list[KeyValue]  # the new rows' keys and values per layer
+
+
 class Glus(nn.Module):
     """The trained model. `state_dict()` has the official names, less the unused `rotary_emb.inv_freq` buffers."""
 
@@ -98,23 +118,19 @@ class Glus(nn.Module):
                 nn.init.normal_(parameter, std=0.02 if "layers" not in name else parameter.shape[1] ** -0.5 * 0.6)
 
     def run_language(
-        self, rows: Tensor, positions: Tensor, mask: Tensor | None, past: list[KeyValue] | None, tap: int
-    ) -> tuple[Tensor, Tensor, list[KeyValue]]:
-        """All layers over new rows [N, rows, hidden].
-
-        Returns:
-            The hidden states after the final norm, those after layer `tap`, and the new keys and values per layer.
-        """
+        self, rows: Tensor, positions: Tensor, mask: Tensor | None, past: list[KeyValue] | None
+    ) -> LanguageStates:
+        """All layers over new rows [N, rows, hidden]."""
         head = self.sizes.hidden // self.sizes.heads
         rotation = rotation_from_positions(positions, head, torch.bfloat16 if _autocast() else torch.float32)
         kept: list[KeyValue] = []
-        tapped = x = rows
+        states = []
+        x = rows
         for number, layer in enumerate(self.model.layers):
             x, own = layer(x, rotation, mask, None if past is None else past[number])
             kept.append(own)
-            if number + 1 == tap:
-                tapped = x
-        return self.model.norm(x), tapped, kept
+            states.append(x)
+        return LanguageStates(self.model.norm(x), states, kept)
 
     def segment_embedding(self, hidden: Tensor) -> Tensor:
         """The decoder's prompt from final hidden states: [..., hidden] -> [..., D]."""

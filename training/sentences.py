@@ -214,7 +214,7 @@ def choose_sentences(
     scene: Scene, count: int, shares: dict[str, float], rng: np.random.Generator
 ) -> tuple[Sentence, ...]:
     """`count` sentences with kinds drawn by `shares` from those the scene offers; repeats only if it offers too few."""
-    pool = all_sentences(scene)
+    pool = all_sentences(scene) if count else {}
     chosen: list[Sentence] = []
     for _ in range(count):
         kinds = [k for k in KINDS if pool[k] and shares.get(k, 0.0) > 0.0]
@@ -233,5 +233,6 @@ def choose_sentences(
 
 
 def _naturalness(text: str) -> float:
-    """How readily people would say it: they name the shape, and seldom say that something is plain."""
-    return (0.12 if "object" in text else 1.0) * (0.2 if "plain" in text else 1.0)
+    """How readily people would say it: they name shape and colour, and seldom say that something is plain."""
+    coloured = any(colour in text for colour in COLOURS)
+    return (0.12 if "object" in text else 1.0) * (0.2 if "plain" in text else 1.0) * (1.0 if coloured else 0.3)

@@ -17,7 +17,7 @@ class Stage:
     """One stage: what is learned, for how long, and from which sentences."""
 
     name: str
-    kind: str  # "parts", "ground" or "joint"
+    kind: str  # "tower", "masks", "ground" or "joint"
     steps: int
     peak_rate: float
     first_shares: Shares = FULL
@@ -33,13 +33,14 @@ class Stage:
         done = min(step / self.ramp_steps, 1.0)
         first, last = dict(self.first_shares), dict(self.last_shares)
         shares = tuple((kind, (1.0 - done) * first[kind] + done * last[kind]) for kind in first)
-        return Mix(videos=self.videos, sentences=self.sentences, shares=shares)
+        return Mix(videos=self.videos, sentences=self.sentences, shares=shares, single_frames=self.kind == "tower")
 
 
 STAGES = (
-    Stage("parts", "parts", 600, 1.5e-3, warmup_steps=40, last_rate_share=0.2, sentences=2),
-    Stage("ground", "ground", 6000, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=100),
-    Stage("joint", "joint", 4000, 5e-4, last_rate_share=0.05),
+    Stage("tower", "tower", 1000, 1.5e-3, videos=32, sentences=0, last_rate_share=0.1),
+    Stage("masks", "masks", 400, 1.5e-3, sentences=2, last_rate_share=0.2),
+    Stage("ground", "ground", 6000, 1e-3, first_shares=EASY, ramp_steps=3000, warmup_steps=100),
+    Stage("joint", "joint", 6000, 5e-4, last_rate_share=0.05),
 )
 
 

@@ -9,13 +9,16 @@ from torch import Tensor
 
 from glus_edge.training.batch import CONTEXT_FRAMES, Batch
 from glus_edge.training.heads import TrainingHeads, masks_from_owners
-from glus_edge.training.losses import ContrastBank, coarse_loss, mask_loss
-from glus_edge.training.network import Glus, TowerSizes, clip_pixels, sam_pixels, tower_tokens
+from glus_edge.training.language import rotate, rotation_from_positions
+from glus_edge.training.losses import ContrastBank, coarse_loss, mask_loss, pointer_loss
+from glus_edge.training.network import Glus, LanguageStates, TowerSizes, clip_pixels, sam_pixels, tower_tokens
 from glus_edge.training.prompt import IGNORED, Turns, attention_mask, prefix_ids, turn_sequences
 from glus_edge.training.segmenter import DecodedMasks, image_maps, run_window
 from glus_edge.training.tokenizer import NanoTokenizer
 
-MOTION_TAP = 2  # the layer after which image rows are asked about motion
+MOTION_LAYER = 2  # the layer after which image rows are asked about motion
+POINTER_LAYERS = (2, 3)  # layers, from 0, whose first head is taught to look at what the sentence means
+MATCH_LAYER = 3  # and the one after which they are asked whether the sentence means them
 
 
 @dataclass
@@ -41,7 +44,9 @@ class LanguageOutput:
 
     open_hidden: Tensor  # [N, 4, hidden] at the open ends
     answered_hidden: Tensor  # [N, 4, hidden] before [SEG] in answered turns
-    image_rows: Tensor  # [N, 4, T, hidden] of the query frames, after layer `MOTION_TAP`
+    motion_rows: Tensor  # [N, 4, T, hidden] of the query frames' images, after layer `MOTION_LAYER`
+    match_rows: Tensor  # the same after layer `MATCH_LAYER`
+    pointers: Tensor  # [N, 4, layers, T] attention logits of one head per layer, open end -> its frame's image rows
     text_loss: Tensor
 
 
@@ -61,16 +66,19 @@ def run_language(learner: Learner, batch: Batch, tokens: Tensor) -> LanguageOutp
     prefix = torch.from_numpy(prefix_ids(tokenizer, t))
     rows = _rows(table, image[:, :CONTEXT_FRAMES], prefix.expand(v, -1), torch.arange(v))
     length = rows.shape[1]
-    _, _, past = glus.run_language(rows, torch.arange(length)[None], None, None, MOTION_TAP)
-    past = [(k.repeat_interleave(s, 0), w.repeat_interleave(s, 0)) for k, w in past]
+    context = glus.run_language(rows, torch.arange(length)[None], None, None)
+    past = [(k.repeat_interleave(s, 0), w.repeat_interleave(s, 0)) for k, w in context.own]
     turns = turn_sequences(tokenizer, [text for texts in batch.texts for text in texts], t)
     rows = _rows(table, image[:, CONTEXT_FRAMES:], turns.ids, torch.arange(v).repeat_interleave(s))
     mask = attention_mask(turns, length, rows.dtype)
-    hidden, tapped, _ = glus.run_language(rows, turns.positions + length, mask, past, MOTION_TAP)
+    states = glus.run_language(rows, turns.positions + length, mask, past)
+    hidden = states.final
     return LanguageOutput(
         open_hidden=_pick(hidden, turns.open_rows),
         answered_hidden=_pick(hidden, turns.answered_rows),
-        image_rows=_image_rows(tapped, turns, t),
+        motion_rows=_image_rows(states.layers[MOTION_LAYER - 1], turns, t),
+        match_rows=_image_rows(states.layers[MATCH_LAYER - 1], turns, t),
+        pointers=_pointers(glus, states, turns, length, t),
         text_loss=_text_loss(glus, hidden, turns),
     )
 
@@ -80,6 +88,23 @@ def _rows(table: Tensor, image: Tensor, ids: Tensor, video: Tensor) -> Tensor:
     per_video = image.shape[1] * image.shape[2]
     index = torch.where(ids >= 0, ids, len(table) + video[:, None] * per_video - ids - 1)
     return F.embedding(index, torch.cat((table, image.flatten(0, 2))))
+
+
+def _pointers(glus: Glus, states: LanguageStates, turns: Turns, prefix: int, tokens: int) -> Tensor:
+    """Where the first head of the last layers looks from each open end, among the image rows of the same turn."""
+    n, count = turns.open_rows.shape
+    size = glus.sizes.hidden // glus.sizes.heads
+    image = (turns.ids < 0).nonzero()[:, 1].view(n, count * tokens)
+    positions = turns.positions.gather(1, turns.open_rows) + prefix
+    out = []
+    for number in POINTER_LAYERS:
+        layer = glus.model.layers[number]
+        rows = layer.input_layernorm(_pick(states.layers[number - 1], turns.open_rows))
+        query = layer.self_attn.q_proj(rows)[..., :size][:, None]  # [N, 1, turns, size]
+        query = rotate(query, rotation_from_positions(positions, size, query.dtype))[:, 0]
+        key = _pick(states.own[number][0][:, 0], image).view(n, count, tokens, size)
+        out.append((query[:, :, None] * key).sum(-1) * size**-0.5)
+    return torch.stack(out, 2).float()
 
 
 def _pick(hidden: Tensor, rows: Tensor) -> Tensor:
@@ -133,15 +158,16 @@ def groups_of(batch: Batch) -> Tensor:
     return (code.flatten()[:, None] * 4 + torch.arange(4)).flatten()
 
 
-def parts_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
-    """The parts' own schools: the tower reads patches, SAM 2 follows coarse prompts and its memory."""
+def tower_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """The tower's school: its pooled tokens tell what every patch shows."""
     tokens = tower_pass(learner, batch, frozen=False)
+    return {"look": learner.heads.look_loss(tokens.flatten(0, 1), batch)}
+
+
+def masks_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
+    """SAM 2's school: it follows prompts made from the true place, and its memory."""
     prompts = learner.heads.teacher_prompt(target_cover(batch), learner.sam)
-    masks = run_masks(learner, batch, prompts, training=True)
-    return {
-        "look": learner.heads.look_loss(tokens.flatten(0, 1), batch),
-        "mask": masks_loss(learner, batch, masks),
-    }
+    return {"mask": masks_loss(learner, batch, run_masks(learner, batch, prompts, training=True))}
 
 
 def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str, Tensor]:
@@ -152,7 +178,9 @@ def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str,
         "text": 0.3 * out.text_loss,
         "place": coarse_loss(place(out.open_hidden).float(), cover)
         + 0.5 * coarse_loss(place(out.answered_hidden).float(), cover),
-        "motion": 0.3 * learner.heads.motion_loss(out.image_rows.view(v, s, *out.image_rows.shape[1:]), batch),
+        "motion": 0.3 * learner.heads.motion_loss(out.motion_rows.view(v, s, *out.motion_rows.shape[1:]), batch),
+        "point": pointer_loss(out.pointers, cover),
+        "match": learner.heads.match_loss(out.match_rows[:, 1:], cover[:, 1:]),
     }
 
 
@@ -180,4 +208,4 @@ def joint_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     return losses
 
 
-STEPS = {"parts": parts_step, "ground": ground_step, "joint": joint_step}
+STEPS = {"tower": tower_step, "masks": masks_step, "ground": ground_step, "joint": joint_step}

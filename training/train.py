@@ -6,6 +6,7 @@ DIR holds state.pt (resumable), best.pt (best grounding so far), log.jsonl (curv
 import argparse
 import json
 import math
+import multiprocessing
 import os
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing
+from torch import multiprocessing as torch_multiprocessing
 
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import stream_batches
@@ -157,7 +158,10 @@ class Run:
         base = (s.seed * 64 + self.place["stage"]) * 10_000_000 + self.rank
         stream = stream_batches(stage.mix, first, base, world, worker=True)
         clock = time.time()
+        parent = multiprocessing.parent_process()
         for step in range(first, stage.steps):
+            if parent is not None and not parent.is_alive():
+                raise SystemExit("the training command has ended")
             losses = train_step(self.learner, self.optimizer, next(stream), stage, step, s.clip_norm)
             self.place["step"] = step + 1
             self.place["seconds"] = self.spent + time.time() - self.started
@@ -221,7 +225,7 @@ def train(output: Path, settings: TrainingSettings) -> None:
     if settings.processes == 1:
         _process(0, output, settings)
     else:
-        multiprocessing.spawn(_process, args=(output, settings), nprocs=settings.processes)
+        torch_multiprocessing.spawn(_process, args=(output, settings), nprocs=settings.processes)
 
 
 def main() -> None:

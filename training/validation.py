@@ -25,18 +25,23 @@ def validation_batches(count: int) -> list[Batch]:
 def validate(learner: Learner, batches: list[Batch], stage: str) -> dict[str, float]:
     """Mean IoU per kind: `place/*` of the coarse grid at the open ends, `mask/*` of the chosen masks.
 
-    In the stage "parts" the masks are prompted with the truth; in "ground" none are made.
+    The stage "tower" is judged by how many patches' looks it tells ("look/*"); in the stage "masks" the masks are
+    prompted with the truth; in "ground" none are made.
     """
     found: dict[str, list[float]] = defaultdict(list)
     for batch in batches:
         cover = target_cover(batch)
         kinds = [kind for kinds in batch.kinds for kind in kinds]
-        if stage == "parts":
+        if stage != "masks":
+            tokens = tower_pass(learner, batch, frozen=True)
+            for name, share in learner.heads.look_accuracy(tokens.flatten(0, 1), batch).items():
+                found[f"look/{name}"].append(share)
+        if stage == "tower":
+            continue
+        if stage == "masks":
             prompts = learner.heads.teacher_prompt(cover, learner.sam)
-            looks = learner.heads.look_loss(tower_pass(learner, batch, frozen=True).flatten(0, 1), batch)
-            found["look_loss"].append(float(looks))
         else:
-            out = run_language(learner, batch, tower_pass(learner, batch, frozen=True))
+            out = run_language(learner, batch, tokens)
             place = iou_from_logits(learner.heads.place(out.open_hidden).float(), cover)
             _collect(found, "place", place, kinds)
             prompts = learner.glus.segment_embedding(out.open_hidden)

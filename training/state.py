@@ -1,0 +1,90 @@
+"""Moves a run's state: to the official folders for export, and to a few small half-precision files and back.
+
+python -m glus_edge.training.state official --run RUN --output DIR   DIR/checkpoint, DIR/clip, DIR/sam2.yaml
+python -m glus_edge.training.state pack --run RUN --output DIR       small files to keep; the optimiser is left out
+python -m glus_edge.training.state unpack --packed DIR --run RUN     a run that `training.train` goes on with
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from glus_edge.training.checkpoint import save_official
+from glus_edge.training.settings import TrainingSettings
+from glus_edge.training.steps import Learner
+from glus_edge.training.train import build_learner, load_state, save_state
+
+LARGEST_FILE_BYTES = 4_000_000
+PLACE = "place.json"
+
+
+def _modules(learner: Learner) -> dict[str, Any]:
+    return {"glus": learner.glus, "tower": learner.tower, "heads": learner.heads}
+
+
+def pack(learner: Learner, place: dict[str, Any], folder: Path) -> None:
+    """Writes weights as float16 in files of at most 4 MB, and where the run stands."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("weights-*.safetensors"):
+        old.unlink()
+    part: dict[str, Tensor] = {}
+    number = size = 0
+    for prefix, module in _modules(learner).items():
+        for name, tensor in module.state_dict().items():
+            half = tensor.detach().to(torch.float16 if tensor.is_floating_point() else tensor.dtype).contiguous()
+            cost = half.numel() * half.element_size() + 200
+            if part and size + cost > LARGEST_FILE_BYTES:
+                save_file(part, folder / f"weights-{number:02d}.safetensors")
+                part, size, number = {}, 0, number + 1
+            part[f"{prefix}/{name}"] = half
+            size += cost
+    save_file(part, folder / f"weights-{number:02d}.safetensors")
+    (folder / PLACE).write_text(json.dumps(place, indent=2, sort_keys=True) + "\n")
+
+
+def unpack(folder: Path, learner: Learner) -> dict[str, Any]:
+    """Loads what `pack` wrote into the learner; returns where the run stood."""
+    tensors: dict[str, Tensor] = {}
+    for path in sorted(folder.glob("weights-*.safetensors")):
+        tensors.update(load_file(path))
+    for prefix, module in _modules(learner).items():
+        start = f"{prefix}/"
+        own = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+        module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in own.items()})
+    place: dict[str, Any] = json.loads((folder / PLACE).read_text())
+    return place
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name in ("official", "pack"):
+        command = commands.add_parser(name)
+        command.add_argument("--run", type=Path, required=True, metavar="RUN")
+        command.add_argument("--output", type=Path, required=True, metavar="DIR")
+        command.add_argument("--best", action="store_true", help="the best state so far instead of the newest")
+    command = commands.add_parser("unpack")
+    command.add_argument("--packed", type=Path, required=True, metavar="DIR")
+    command.add_argument("--run", type=Path, required=True, metavar="RUN")
+    arguments = parser.parse_args()
+    learner = build_learner(TrainingSettings())
+    if arguments.command == "unpack":
+        arguments.run.mkdir(parents=True, exist_ok=True)
+        place = unpack(arguments.packed, learner)
+        save_state(arguments.run / "state.pt", learner, None, place)
+        return
+    place = load_state(arguments.run / ("best.pt" if arguments.best else "state.pt"), learner)["place"]
+    if arguments.command == "pack":
+        pack(learner, place, arguments.output)
+    else:
+        save_official(arguments.output, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+
+
+if __name__ == "__main__":
+    main()
