@@ -17,6 +17,7 @@ from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.pipeline import ahead
+from glus_edge.runtime.pixels import HostPixels, Pixels
 from glus_edge.runtime.refresh import RefreshRule, refresh_rule
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.session import Engines, Session
@@ -40,13 +41,15 @@ class SegmenterOptions:
 class Segmenter:
     """A bundle with its engines open. Use it as a context manager, for as many videos as you like."""
 
-    def __init__(self, bundle: Bundle, backend: Backend) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, pixels: Pixels | None = None) -> None:
+        """`pixels` makes the inputs of the image towers; the host does where none is given."""
         self.bundle = bundle
         self.backend = backend
         self._engines = Engines(
             clip_encoder=backend.open("clip_encoder"),
             language_model=backend.open("language_model"),
             sam=SamEngines(*(backend.open(graph) for graph in SamEngines._fields)),
+            pixels=pixels or HostPixels(backend.device, bundle.manifest.clip, bundle.manifest.sam),
         )
 
     @classmethod
@@ -60,7 +63,8 @@ class Segmenter:
             raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
         opened = Bundle.open(bundle)
         if options.backend in LIBRARIES:
-            return cls(opened, TensorRtBackend.open_device(opened, replace(options.tensorrt, library=options.backend)))
+            backend = TensorRtBackend.open_device(opened, replace(options.tensorrt, library=options.backend))
+            return cls(opened, backend, backend.open_pixels())
         return cls(opened, OnnxRuntimeBackend(opened, options.onnxruntime))
 
     def segment(
@@ -100,6 +104,7 @@ class Segmenter:
         """Releases the engines."""
         for engine in (self._engines.clip_encoder, self._engines.language_model, *self._engines.sam):
             engine.close()
+        self._engines.pixels.close()
 
     def __enter__(self) -> "Segmenter":
         return self
