@@ -7,11 +7,11 @@ from pathlib import Path
 
 from glus_edge.runtime.errors import InputError
 
-KeyFrame = int | str | Path  # a frame's index, 'first', or a score file
+KeyFrame = int | str | Path  # a frame's index, 'first', 'auto' (the model chooses), or a score file
 
 
 def key_frame_index(choice: KeyFrame, frame_count: int) -> int:
-    """The index a choice names. InputError: a frame the video does not have, or a score file that does not fit it."""
+    """The index a choice other than 'auto' names. InputError: a frame the video lacks, or a score file that does not fit."""
     if choice == "first":
         return 0
     if isinstance(choice, str) and re.fullmatch(r"-?[0-9]{1,18}", choice):
@@ -29,7 +29,9 @@ def _scores(path: Path, frame_count: int) -> list[float]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"key frame: got {str(path)!r}, expected 'first', a frame number or a score file") from error
+        raise InputError(
+            f"key frame: got {str(path)!r}, expected 'first', 'auto', a frame number or a score file"
+        ) from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: got {error}, expected a JSON list with one number per frame") from error
     numbers = [

@@ -85,7 +85,8 @@ class Segmenter:
         if isinstance(video, (str, Path)):
             video = open_video(video)
         context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
-        return VideoRun(session, video, context, key_frame_index(key_frame, video.frame_count), refresh_rule(refresh))
+        start = None if key_frame == "auto" else key_frame_index(key_frame, video.frame_count)
+        return VideoRun(session, video, context, start, refresh_rule(refresh))
 
     def stream(self, sentences: Sequence[str], *, policy: str = "window", refresh: str = "always") -> LiveSession:
         """A live session: `push` frames, get masks. Errors: InputError (sentence, policy, refresh)."""
@@ -119,17 +120,25 @@ class VideoRun:
     """One pass over a video. Iterate it once; what it will do can be read beforehand."""
 
     def __init__(
-        self, session: Session, video: Video, context: tuple[int, ...], key_frame: int, refresh: RefreshRule
+        self, session: Session, video: Video, context: tuple[int, ...], key_frame: int | None, refresh: RefreshRule
     ) -> None:
         self.video = video
         self.context_frames = context  # indices of the frames the language model sees throughout
-        self.key_frame = key_frame
+        self._key_frame = key_frame  # None: the model is to choose
         self.refresh = refresh
         self._session = session
         self._results = self._run()
 
     def __len__(self) -> int:
         return self.video.frame_count
+
+    @property
+    def key_frame(self) -> int:
+        """The frame the run starts from. If the model is to choose it, asking for it runs the context frames."""
+        if self._key_frame is None:
+            self._read_context()
+            self._key_frame = self._most_confident()
+        return self._key_frame
 
     def __iter__(self) -> Iterator[FrameResult]:
         return (result for _, result in self._results)
@@ -139,11 +148,10 @@ class VideoRun:
         return self._results
 
     def _run(self) -> Generator[tuple[Frame, FrameResult], None, None]:
+        if self._key_frame is not None:
+            self._read_context()
         key, count = self.key_frame, self.video.frame_count
         self._session.tokens.pin(frozenset(self.context_frames) | {key})
-        for index in self.context_frames:
-            self._session.tokens.add(self.video.read(index))
-        self._session.read_context(self.context_frames)
         forward = Direction(self._session, self.refresh)
         with closing(ahead(self.video.frames(key, count))) as frames:
             first = self._next(frames)
@@ -154,6 +162,21 @@ class VideoRun:
         if key:
             with closing(ahead(self.video.frames(key - 1, -1, -1))) as frames:
                 yield from self._steps(backward, frames)
+
+    def _read_context(self) -> None:
+        self._session.tokens.pin(frozenset(self.context_frames))
+        for index in self.context_frames:
+            self._session.tokens.add(self.video.read(index))
+        self._session.read_context(self.context_frames)
+
+    def _most_confident(self) -> int:
+        """The context frame whose masks, were it the first, have the highest predicted IoU, the mean over sentences."""
+
+        def confidence(index: int) -> float:
+            scores = Direction(self._session).step(self.video.read(index)).scores
+            return sum(each.predicted_iou or 0.0 for each in scores) / len(scores)
+
+        return max(dict.fromkeys(self.context_frames), key=confidence)
 
     def _steps(self, direction: Direction, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
         while (frame := self._next(frames)) is not None:

@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keyframe",
         default="first",
-        metavar="first|N|SCORES.json",
-        help="where masks are propagated from, both ways: the first frame, a frame's number from 0, or a JSON list of "
-        "one score per frame whose highest is chosen (default: %(default)s)",
+        metavar="first|N|auto|SCORES.json",
+        help="where masks are propagated from, both ways: the first frame, a frame's number from 0, the context "
+        "frame the model is surest of, or a JSON list of one score per frame whose highest is chosen (default: %(default)s)",
     )
     add_engine_arguments(parser)
 

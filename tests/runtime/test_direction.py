@@ -59,6 +59,20 @@ def test_a_run_both_ways_keeps_the_key_frames_embedding_for_the_way_back(segment
     assert all(result.scores[0].segmented for result in results)
 
 
+@pytest.mark.parametrize("sentences", [["a thing"], ["a thing", "the blue square"]])
+def test_an_automatic_key_frame_is_the_context_frame_the_decoder_is_surest_of(segmenter, sentences):
+    automatic = segmenter.segment(golden.FRAMES, sentences, key_frame="auto")
+    confidence = {}
+    for index in automatic.context_frames:
+        first = next(iter(segmenter.segment(golden.FRAMES, sentences, key_frame=index)))
+        confidence[index] = np.mean([scores.predicted_iou for scores in first.scores])
+    assert automatic.key_frame == max(confidence, key=confidence.get)
+    given = list(segmenter.segment(golden.FRAMES, sentences, key_frame=automatic.key_frame))
+    for ours, wanted in zip(automatic, given, strict=True):
+        assert ours.index == wanted.index
+        assert np.array_equal(ours.masks, wanted.masks)
+
+
 @pytest.mark.parametrize("refresh", ["always", "adaptive"])
 def test_a_live_stream_gives_a_result_for_every_frame_as_it_comes(segmenter, refresh):
     session = segmenter.stream(["a thing", "another"], refresh=refresh)

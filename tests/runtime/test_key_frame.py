@@ -34,5 +34,5 @@ def test_a_score_file_that_does_not_fit_the_video_is_refused(tmp_path, content):
 
 
 def test_a_score_file_that_is_not_there_is_refused():
-    with pytest.raises(InputError, match="expected 'first', a frame number or a score file"):
+    with pytest.raises(InputError, match="expected 'first', 'auto', a frame number or a score file"):
         key_frame_index("nowhere.json", 4)

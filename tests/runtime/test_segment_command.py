@@ -1,7 +1,9 @@
 """`glus-edge segment` as a person uses it: what it leaves behind, and what it says when it cannot."""
 
+import errno
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -46,7 +48,10 @@ def test_masks_overlay_and_record_are_written(golden_bundle, tmp_path):
         (["{frames}", "a dog", "the <image>"], "reserved token <image>"),
         (["{frames}", "dog " * 700], "tokens, expected at most 2048"),
         (["{frames}", "a dog", "--keyframe", "14"], "key frame: got 14, expected 0 to 13"),
-        (["{frames}", "a dog", "--keyframe", "nowhere.json"], "expected 'first', a frame number or a score file"),
+        (
+            ["{frames}", "a dog", "--keyframe", "nowhere.json"],
+            "expected 'first', 'auto', a frame number or a score file",
+        ),
         (["{frames}", "a dog", "--provider", "cuda"], "CUDAExecutionProvider: not in this ONNX Runtime"),
         (["{frames}", "a dog", "--policy", "fastest"], "invalid choice: 'fastest'"),
         (["{frames}", "a dog", "--bundle", "{frames}"], "expected a bundle"),
@@ -101,3 +106,38 @@ def test_ctrl_c_leaves_what_was_finished_readable(golden_bundle, tmp_path, monke
     assert [frame["index"] for frame in record["frames"]] == list(range(6))
     assert len(list((output / "masks" / "0").iterdir())) == 6
     assert int(cv2.VideoCapture(str(output / "overlay.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)) == 6
+
+
+def test_a_video_cut_off_in_the_middle_is_segmented_up_to_there_and_said(golden_bundle, tmp_path, write_video, capsys):
+    whole = write_video("clip.mkv", frames=20, options={"g": "1"})
+    short = tmp_path / "short.mkv"
+    short.write_bytes(whole.read_bytes()[: int(whole.stat().st_size * 0.7)])
+    output = tmp_path / "out"
+    assert segment(short, "a dog", "--bundle", golden_bundle, "--output", output) == 0
+    record = json.loads((output / "result.json").read_text())
+    assert record["status"] == "truncated"
+    assert record["reason"]
+    assert 0 < len(record["frames"]) < 20
+    assert len(list((output / "masks" / "0").iterdir())) == len(record["frames"])
+    assert "damaged" in capsys.readouterr().out
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_keeps_the_frames_before(
+    golden_bundle, tmp_path, monkeypatch, capsys
+):
+    output, original = tmp_path / "out", Path.write_bytes
+
+    def full(path, content):
+        if path.name.startswith("00005.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert segment(golden.FRAMES, "a dog", "--bundle", golden_bundle, "--output", output) == 2
+    stderr = capsys.readouterr().err
+    assert "the disk is full" in stderr
+    assert stderr.count("\n") == 1
+    record = json.loads((output / "result.json").read_text())
+    assert record["status"] == "interrupted"
+    assert [frame["index"] for frame in record["frames"]] == [0, 1, 2, 3, 4]
+    assert not list(output.rglob("*.part"))
