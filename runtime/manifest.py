@@ -39,7 +39,7 @@ class GraphEntry:
 
 @dataclass(frozen=True)
 class PromptSettings:
-    """Texts and token ids of the conversation (template llava_v1; glus.md section 4)."""
+    """Texts and token ids of the conversation (the template llava_v1)."""
 
     segment_token_id: int  # [SEG]
     begin_token_id: int  # <s>, put before the first piece only
