@@ -1,0 +1,108 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from glus_edge.training.attention import plain_attention_everywhere
+from glus_edge.training.batch import make_batch
+from glus_edge.training.checkpoint import load_official, save_official
+from glus_edge.training.segmenter import memory_steps
+from glus_edge.training.settings import STAGES
+from glus_edge.training.state import LARGEST_FILE_BYTES, pack, unpack
+from glus_edge.training.steps import Learner
+from glus_edge.training.train import build_learner, new_optimizer, train, train_step
+from tests.training.tiny import tiny_settings, tiny_stage
+
+pytestmark = pytest.mark.torch
+
+
+@pytest.mark.parametrize("kind", ["tower", "masks", "ground", "joint"])
+def test_a_handful_of_steps_lowers_the_loss(learner: Learner, kind: str) -> None:
+    stage = tiny_stage(kind, 8)
+    optimizer = new_optimizer(learner, tiny_settings())
+    batch = make_batch(3, stage.mix(0))
+    with plain_attention_everywhere():
+        losses = [sum(train_step(learner, optimizer, batch, stage, i, 1.0).values()) for i in range(8)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_every_trained_part_gets_a_gradient_end_to_end(learner: Learner) -> None:
+    stage = tiny_stage("joint", 1)
+    with plain_attention_everywhere():
+        train_step(learner, new_optimizer(learner, tiny_settings()), make_batch(3, stage.mix(0)), stage, 0, 1.0)
+    for part in ("mm_projector", "text_hidden_fcs", "memory_encoder", "memory_attention", "layers.0", "trunk"):
+        grads = [p.grad for n, p in learner.glus.named_parameters() if part in n and p.grad is not None]
+        assert grads, part
+        assert any(bool(g.abs().sum() > 0) for g in grads), part
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny_settings(tiny_stage("tower", 4))
+    train(tmp_path / "whole", settings)
+
+    def stop_at_two(*arguments: Any) -> dict[str, float]:
+        if arguments[4] == 2:
+            raise KeyboardInterrupt
+        return train_step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("glus_edge.training.train.train_step", stop_at_two)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path / "halves", settings)
+    train(tmp_path / "halves", settings)
+    whole, halves = (torch.load(tmp_path / n / "state.pt", weights_only=True) for n in ("whole", "halves"))
+    for name, tensor in whole["tower"].items():
+        torch.testing.assert_close(tensor, halves["tower"][name])
+
+
+def test_a_run_logs_its_curves_and_ends_in_the_official_format(tmp_path: Path) -> None:
+    train(tmp_path, tiny_settings(tiny_stage("ground", 2)))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "text" in line] == [1, 2]
+    assert any("place/all" in line.get("validation", {}) for line in lines)
+    glus, _, _, tokenizer = load_official(tmp_path)
+    assert glus.sizes.vocabulary == tokenizer.vocabulary
+
+
+def test_a_checkpoint_round_trips_under_its_official_names(learner: Learner, tmp_path: Path) -> None:
+    save_official(tmp_path, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+    state = torch.load(tmp_path / "checkpoint" / "pytorch_model.bin", weights_only=True)
+    for name in (
+        "model.embed_tokens.weight",
+        "model.layers.0.self_attn.rotary_emb.inv_freq",
+        "model.mm_projector.bias",
+        "model.text_hidden_fcs.0.2.weight",
+        "model.visual_model.sam_mask_decoder.conv_s0.weight",
+        "model.visual_model.memory_encoder.fuser.layers.0.gamma",
+        "lm_head.weight",
+    ):
+        assert name in state
+    glus, tower, sizes, _ = load_official(tmp_path)
+    assert sizes == learner.sizes
+    for name, tensor in learner.glus.state_dict().items():
+        torch.testing.assert_close(glus.state_dict()[name], tensor)
+    for name, tensor in learner.tower.state_dict().items():
+        torch.testing.assert_close(tower.state_dict()[name], tensor)
+
+
+def test_a_packed_state_is_small_and_comes_back_at_half_precision(learner: Learner, tmp_path: Path) -> None:
+    pack(learner, {"stage": 1, "step": 5}, tmp_path)
+    assert all(path.stat().st_size <= LARGEST_FILE_BYTES + 200_000 for path in tmp_path.iterdir())
+    other = build_learner(replace(tiny_settings(), seed=9))
+    assert unpack(tmp_path, other) == {"stage": 1, "step": 5}
+    weight = "model.mm_projector.weight"
+    torch.testing.assert_close(other.glus.state_dict()[weight], learner.glus.state_dict()[weight], atol=1e-3, rtol=1e-3)
+
+
+def test_memory_steps_are_the_reference_schedule() -> None:
+    assert [memory_steps(t) for t in (0, 1, 4, 5, 20)] == [[], [0], [0, 3], [0, 3, 4], [3, 6, 9, 12, 15, 18, 19]]
+
+
+def test_kinds_of_sentences_are_mixed_in_little_by_little() -> None:
+    ground = next(stage for stage in STAGES if stage.name == "ground")
+    motion = [dict(ground.mix(step).shares)["motion"] for step in (0, ground.ramp_steps // 2, ground.ramp_steps)]
+    assert motion == sorted(motion)
+    assert motion[0] < 0.2 < motion[2]
