@@ -22,6 +22,8 @@ PLACE_SCALE = 5.0
 class TrainingHeads(nn.Module):
     """Linear read-outs of the tower's tokens, of image rows in the language model, and of segment rows."""
 
+    centres: Tensor  # [patches, 2] as (x, y) in sides
+
     def __init__(self, language: LanguageSizes, tower: TowerSizes, prompt_width: int) -> None:
         super().__init__()
         patches = tower.grid**2
@@ -95,7 +97,7 @@ def _per_patch(values: Tensor, goal: PatchTargets) -> Tensor:
 
 
 def _classes(logits: Tensor, targets: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    parts = logits.split(sizes, -1)
+    parts = torch.split(logits, list(sizes), -1)
     losses = [classes_loss(part, targets[..., i]) for i, part in enumerate(parts)]
     return torch.stack(losses).sum()
 

@@ -44,8 +44,9 @@ class Attention(nn.Module):
     def __init__(self, sizes: LanguageSizes) -> None:
         super().__init__()
         self.heads = sizes.heads
-        for name in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            setattr(self, name, nn.Linear(sizes.hidden, sizes.hidden, bias=False))
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (
+            nn.Linear(sizes.hidden, sizes.hidden, bias=False) for _ in range(4)
+        )
 
     def forward(
         self, x: Tensor, rotation: tuple[Tensor, Tensor], mask: Tensor | None, past: KeyValue | None
@@ -53,8 +54,8 @@ class Attention(nn.Module):
         """Attended rows [N, rows, hidden], and the new rows' keys and values."""
         n, rows, width = x.shape
         q, k, v = (
-            getattr(self, name)(x).view(n, rows, self.heads, width // self.heads).transpose(1, 2)
-            for name in ("q_proj", "k_proj", "v_proj")
+            project(x).view(n, rows, self.heads, width // self.heads).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = rotate(q, rotation), rotate(k, rotation)
         own = (k, v)
@@ -75,7 +76,8 @@ class Gate(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., hidden] -> the same."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gated: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return gated
 
 
 class Layer(nn.Module):

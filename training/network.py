@@ -41,7 +41,7 @@ class TowerSizes:
 def build_tower(sizes: TowerSizes) -> Any:
     """A CLIPVisionModel with random weights; its position embedding starts as sines, without which shapes stay unlearned."""
     tower = CLIPVisionModel(
-        CLIPVisionConfig(
+        CLIPVisionConfig(  # type: ignore[no-untyped-call]
             hidden_size=sizes.hidden,
             intermediate_size=sizes.intermediate,
             num_hidden_layers=sizes.layers,
@@ -171,4 +171,5 @@ def tower_tokens(tower: Any, pixels: Tensor) -> Tensor:
         out = layer(x, None, None)
         x = out[0] if isinstance(out, tuple) else out
     x = x[:, 1:]
-    return x.reshape(x.shape[0], -1, POOLED_PATCHES, x.shape[-1]).mean(2)
+    pooled: Tensor = x.reshape(x.shape[0], -1, POOLED_PATCHES, x.shape[-1]).mean(2)
+    return pooled

@@ -73,28 +73,28 @@ class Thing:
         t, c = times[:, None], self.change_time
         before, after = np.minimum(t / c, 1.0), np.maximum((t - c) / (1.0 - c), 0.0)
         if self.motion == "turn":
-            return (first * self.travel * (before - after)).astype(np.float32)
+            return np.asarray((first * self.travel * (before - after)), np.float32)
         if self.motion == "bend":
             second = np.asarray(DIRECTIONS[self.second_heading], np.float32)
-            return (self.travel * (first * before + second * after)).astype(np.float32)
+            return np.asarray((self.travel * (first * before + second * after)), np.float32)
         if self.motion == "stop":
-            return (first * self.travel * before).astype(np.float32)
+            return np.asarray((first * self.travel * before), np.float32)
         if self.motion == "start":
-            return (first * self.travel * after).astype(np.float32)
-        return (first * self.travel * t).astype(np.float32)
+            return np.asarray((first * self.travel * after), np.float32)
+        return np.asarray((first * self.travel * t), np.float32)
 
     def positions(self, times: NDArray[np.float32]) -> NDArray[np.float32]:
         """Centres, [frames, 2] as (x, y) in frame sides, camera drift not included."""
         whole = self.offsets(np.linspace(0.0, 1.0, 41, dtype=np.float32))
         middle = (whole.min(0) + whole.max(0)) / 2.0
-        return (self.offsets(times) - middle + np.asarray(self.anchor, np.float32)).astype(np.float32)
+        return np.asarray((self.offsets(times) - middle + np.asarray(self.anchor, np.float32)), np.float32)
 
     def scales(self, times: NDArray[np.float32]) -> NDArray[np.float32]:
         """Size relative to `radius`, [frames]."""
         if self.motion == "grow":
-            return (0.72 + 0.66 * times).astype(np.float32)
+            return np.asarray((0.72 + 0.66 * times), np.float32)
         if self.motion == "shrink":
-            return (1.38 - 0.66 * times).astype(np.float32)
+            return np.asarray((1.38 - 0.66 * times), np.float32)
         return np.ones_like(times)
 
     def reach(self) -> tuple[float, float]:

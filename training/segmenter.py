@@ -64,7 +64,8 @@ def condition(sam: Any, feature: Tensor, memories: list[Tensor]) -> Tensor:
         memory_pos=slot.repeat(len(memories), 1, 1).expand(-1, n, -1),
         num_obj_ptr_tokens=0,
     )
-    return attended.permute(1, 2, 0).reshape(n, d, h, w)
+    conditioned: Tensor = attended.permute(1, 2, 0).reshape(n, d, h, w)
+    return conditioned
 
 
 def decode(sam: Any, conditioned: Tensor, maps: ImageMaps, prompt: Tensor) -> DecodedMasks:

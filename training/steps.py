@@ -98,7 +98,7 @@ def _pointers(glus: Glus, states: LanguageStates, turns: Turns, prefix: int, tok
     positions = turns.positions.gather(1, turns.open_rows) + prefix
     out = []
     for number in POINTER_LAYERS:
-        layer = glus.model.layers[number]
+        layer: Any = glus.model.layers[number]
         rows = layer.input_layernorm(_pick(states.layers[number - 1], turns.open_rows))
         query = layer.self_attn.q_proj(rows)[..., :size][:, None]  # [N, 1, turns, size]
         query = rotate(query, rotation_from_positions(positions, size, query.dtype))[:, 0]
@@ -153,7 +153,7 @@ def masks_loss(learner: Learner, batch: Batch, outputs: list[DecodedMasks]) -> T
 def groups_of(batch: Batch) -> Tensor:
     """A number per row of [N * 4]: equal where sentences mean the same objects in the same frame."""
     v, _, objects = batch.targets.shape
-    code = (batch.targets * 2.0 ** torch.arange(objects)).sum(-1).long()  # [V, S]
+    code: Tensor = (batch.targets * 2.0 ** torch.arange(objects)).sum(-1).long()  # [V, S]
     code = code + torch.arange(v)[:, None] * 2**objects
     return (code.flatten()[:, None] * 4 + torch.arange(4)).flatten()
 
