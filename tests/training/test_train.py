@@ -16,7 +16,7 @@ from glus_edge.training.steps import Learner
 from glus_edge.training.train import build_learner, new_optimizer, train, train_step
 from tests.training.tiny import tiny_settings, tiny_stage
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.mark.parametrize("kind", ["tower", "masks", "ground", "joint"])
