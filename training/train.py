@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import multiprocessing as torch_multiprocessing
+from torch.multiprocessing.spawn import spawn
 
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import stream_batches
@@ -74,13 +74,13 @@ def train_step(
     with torch.autocast("cpu", torch.bfloat16):
         losses = STEPS[stage.kind](learner, batch)
     optimizer.zero_grad(set_to_none=True)
-    torch.stack([loss.float() for loss in losses.values()]).sum().backward()
+    torch.autograd.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
     live = [p for p in parameters(learner) if p.grad is not None]
     if dist.is_initialized():
         flat = torch.cat([p.grad.flatten() for p in live if p.grad is not None])
         dist.all_reduce(flat)
         flat /= dist.get_world_size()
-        for p, part in zip(live, flat.split([p.numel() for p in live]), strict=True):
+        for p, part in zip(live, torch.split(flat, [p.numel() for p in live]), strict=True):
             p.grad = part.view_as(p)
     torch.nn.utils.clip_grad_norm_(live, clip_norm)
     optimizer.step()
@@ -225,7 +225,7 @@ def train(output: Path, settings: TrainingSettings) -> None:
     if settings.processes == 1:
         _process(0, output, settings)
     else:
-        torch_multiprocessing.spawn(_process, args=(output, settings), nprocs=settings.processes)
+        spawn(_process, args=(output, settings), nprocs=settings.processes)  # type: ignore[no-untyped-call]
 
 
 def main() -> None:

@@ -78,7 +78,8 @@ def test_settings_follow_a_rules_name(text, field, value):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "sometimes", "every:0", "every:1.5", "every:x", "verify:2", "verify:0.1,0.2,0.3", "once:3", "verify:nan"]
+    "text",
+    ["", "sometimes", "every:0", "every:1.5", "every:x", "verify:2", "verify:0.1,0.2,0.3", "once:3", "verify:nan"],
 )
 def test_what_is_no_rule_is_refused_in_one_line(text):
     with pytest.raises(InputError, match="refresh: ") as caught:
