@@ -186,10 +186,9 @@ def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str,
 
 def ground_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     """The language model learns to find; its segment embedding learns to be the prompt SAM 2 already follows."""
-    tokens = tower_pass(learner, batch, frozen=False)
-    out = run_language(learner, batch, tokens)
+    # The tower rests: a batch of few videos shows too few objects, and would spoil what it learned from many.
+    out = run_language(learner, batch, tower_pass(learner, batch, frozen=True))
     losses = _grounding(learner, batch, out)
-    losses["look"] = 0.5 * learner.heads.look_loss(tokens.flatten(0, 1), batch)
     prompts = learner.glus.segment_embedding(out.open_hidden).float()
     with torch.no_grad():
         wanted = learner.heads.teacher_prompt(target_cover(batch), learner.sam).float()
