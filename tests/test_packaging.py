@@ -34,6 +34,7 @@ def test_the_wheel_holds_one_name_and_its_typing_marker(tmp_path):
             if "__pycache__" not in path.parts
         }
         assert modules <= set(names)
+    assert "glus_edge/training/sam2_nano.yaml" in names
     assert not [name for name in names if "test" in name.lower().split("/")[1]]
 
 
