@@ -38,8 +38,8 @@ class Stage:
 
 STAGES = (
     Stage("tower", "tower", 1400, 1.5e-3, videos=32, sentences=0, last_rate_share=0.1),
-    Stage("masks", "masks", 300, 1.5e-3, sentences=2, last_rate_share=0.2),
-    Stage("ground", "ground", 900, 1e-3, first_shares=EASY, ramp_steps=1500, warmup_steps=60),
+    Stage("masks", "masks", 600, 1.5e-3, sentences=2, last_rate_share=0.2),
+    Stage("ground", "ground", 6000, 1e-3, first_shares=EASY, ramp_steps=2500, warmup_steps=60),
     Stage("joint", "joint", 6000, 5e-4, last_rate_share=0.05),
 )
 
