@@ -22,6 +22,7 @@ from glus_edge.training.checkpoint import save_official
 from glus_edge.training.heads import TrainingHeads
 from glus_edge.training.losses import ContrastBank
 from glus_edge.training.network import Glus, build_tower
+from glus_edge.training.optimizer import TrainingOptimizer, parameters
 from glus_edge.training.settings import Stage, TrainingSettings
 from glus_edge.training.steps import STEPS, Learner
 from glus_edge.training.tokenizer import NanoTokenizer, train_tokenizer
@@ -39,11 +40,6 @@ def build_learner(settings: TrainingSettings) -> Learner:
     return Learner(glus, tower, heads, tokenizer, settings.tower, ContrastBank(width))
 
 
-def parameters(learner: Learner) -> list[torch.nn.Parameter]:
-    """Everything that is trained."""
-    return [*learner.glus.parameters(), *learner.tower.parameters(), *learner.heads.parameters()]
-
-
 def learning_rate(stage: Stage, step: int) -> float:
     """Linear warm-up, then a cosine down to the stage's last rate."""
     if step < stage.warmup_steps:
@@ -53,27 +49,14 @@ def learning_rate(stage: Stage, step: int) -> float:
     return stage.peak_rate * (low + (1.0 - low) * 0.5 * (1.0 + math.cos(math.pi * done)))
 
 
-def new_optimizer(learner: Learner, settings: TrainingSettings) -> torch.optim.AdamW:
-    """AdamW; vectors and gains are not decayed, SAM 2 goes at half the rate."""
-    slow = {id(p) for p in learner.sam.parameters()}
-    groups = []
-    for matrix in (True, False):
-        for scale in (1.0, settings.sam_rate_share):
-            members = [p for p in parameters(learner) if (p.dim() > 1) == matrix and (id(p) in slow) == (scale < 1.0)]
-            decay = settings.weight_decay if matrix else 0.0
-            groups.append({"params": members, "weight_decay": decay, "rate_scale": scale})
-    return torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-8)
-
-
 def train_step(
-    learner: Learner, optimizer: torch.optim.Optimizer, batch: Any, stage: Stage, step: int, clip_norm: float
+    learner: Learner, optimizer: TrainingOptimizer, batch: Any, stage: Stage, step: int, clip_norm: float
 ) -> dict[str, float]:
     """One step of a stage; gradients are averaged over the processes. Returns the losses."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(stage, step) * group["rate_scale"]
+    optimizer.set_rate(learning_rate(stage, step))
     with torch.autocast("cpu", torch.bfloat16):
         losses = STEPS[stage.kind](learner, batch)
-    optimizer.zero_grad(set_to_none=True)
+    optimizer.zero_grad()
     torch.autograd.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
     live = [p for p in parameters(learner) if p.grad is not None]
     if dist.is_initialized():
@@ -87,7 +70,7 @@ def train_step(
     return {name: float(loss.detach()) for name, loss in losses.items()}
 
 
-def save_state(path: Path, learner: Learner, optimizer: torch.optim.Optimizer | None, place: dict[str, Any]) -> None:
+def save_state(path: Path, learner: Learner, optimizer: TrainingOptimizer | None, place: dict[str, Any]) -> None:
     """Everything needed to go on from here; written beside and moved, so that a stop at any time is harmless."""
     state = {
         "glus": learner.glus.state_dict(),
@@ -115,7 +98,7 @@ class Run:
     def __init__(self, output: Path, settings: TrainingSettings, rank: int) -> None:
         self.output, self.settings, self.rank = output, settings, rank
         self.learner = build_learner(settings)
-        self.optimizer = new_optimizer(self.learner, settings)
+        self.optimizer = TrainingOptimizer(self.learner, settings)
         self.place: dict[str, Any] = {"stage": 0, "step": 0, "best": 0.0, "seconds": 0.0}
         self.started = time.time()
         if (output / "state.pt").exists():
@@ -147,7 +130,7 @@ class Run:
             while self.place["stage"] < len(self.settings.stages):
                 self.one_stage(self.settings.stages[self.place["stage"]])
                 self.place.update(stage=self.place["stage"] + 1, step=0, best=0.0)
-                self.optimizer = new_optimizer(self.learner, self.settings)
+                self.optimizer = TrainingOptimizer(self.learner, self.settings)
                 self.keep("state.pt")
 
     def one_stage(self, stage: Stage) -> None:

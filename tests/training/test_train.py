@@ -9,11 +9,12 @@ import torch
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import make_batch
 from glus_edge.training.checkpoint import load_official, save_official
+from glus_edge.training.optimizer import TrainingOptimizer
 from glus_edge.training.segmenter import memory_steps
 from glus_edge.training.settings import STAGES
 from glus_edge.training.state import LARGEST_FILE_BYTES, pack, unpack
 from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner, new_optimizer, train, train_step
+from glus_edge.training.train import build_learner, train, train_step
 from tests.training.tiny import tiny_settings, tiny_stage
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 @pytest.mark.parametrize("kind", ["tower", "masks", "ground", "joint"])
 def test_a_handful_of_steps_lowers_the_loss(learner: Learner, kind: str) -> None:
     stage = tiny_stage(kind, 8)
-    optimizer = new_optimizer(learner, tiny_settings())
+    optimizer = TrainingOptimizer(learner, tiny_settings())
     batch = make_batch(3, stage.mix(0))
     with plain_attention_everywhere():
         losses = [sum(train_step(learner, optimizer, batch, stage, i, 1.0).values()) for i in range(8)]
@@ -32,7 +33,7 @@ def test_a_handful_of_steps_lowers_the_loss(learner: Learner, kind: str) -> None
 def test_every_trained_part_gets_a_gradient_end_to_end(learner: Learner) -> None:
     stage = tiny_stage("joint", 1)
     with plain_attention_everywhere():
-        train_step(learner, new_optimizer(learner, tiny_settings()), make_batch(3, stage.mix(0)), stage, 0, 1.0)
+        train_step(learner, TrainingOptimizer(learner, tiny_settings()), make_batch(3, stage.mix(0)), stage, 0, 1.0)
     for part in ("mm_projector", "text_hidden_fcs", "memory_encoder", "memory_attention", "layers.0", "trunk"):
         grads = [p.grad for n, p in learner.glus.named_parameters() if part in n and p.grad is not None]
         assert grads, part
