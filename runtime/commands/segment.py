@@ -62,11 +62,20 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default=runtime.int4_accuracy,
         help="int4 products: 1 in float32, 4 with activations in int8, faster and about 0.005 off (default: %(default)s)",
     )
+    parser.add_argument(
+        "--int8-accuracy",
+        type=int,
+        choices=(1, 4),
+        default=runtime.int8_accuracy,
+        help="the same for int8 matrices (default: %(default)s)",
+    )
 
 
 def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
     """The options `add_engine_arguments` asked for."""
-    runtime = OnnxRuntimeOptions(arguments.provider, arguments.threads, arguments.int4_accuracy)
+    runtime = OnnxRuntimeOptions(
+        arguments.provider, arguments.threads, arguments.int4_accuracy, arguments.int8_accuracy
+    )
     return SegmenterOptions(arguments.backend, runtime)
 
 
