@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glus_edge.training.batch import HEADINGS, Batch
+from glus_edge.training.batch import CONTEXT_FRAMES, HEADINGS, Batch
 from glus_edge.training.language import LanguageSizes
 from glus_edge.training.losses import PatchTargets, classes_loss, coarse_loss, patch_targets
 from glus_edge.training.network import POOLED_PATCHES, TowerSizes
@@ -29,6 +29,7 @@ class TrainingHeads(nn.Module):
         patches = tower.grid**2
         self.look = nn.Linear(tower.hidden, POOLED_PATCHES * (1 + 3 + sum(_LOOKS)))
         self.motion = nn.Linear(language.hidden, POOLED_PATCHES * (2 + sum(_MOTIONS)))
+        self.track = nn.Linear(language.hidden, POOLED_PATCHES * CONTEXT_FRAMES * 3)
         self.place = nn.Linear(language.hidden, patches)
         self.place_prompt = nn.Sequential(nn.Linear(patches, 256), nn.ReLU(), nn.Linear(256, prompt_width))
         self.place_code = nn.Linear(prompt_width, prompt_width)
@@ -81,6 +82,28 @@ class TrainingHeads(nn.Module):
         motions = _per_patch(batch.motions[:, None].expand(-1, 4, -1, -1), goal)[:, None].expand(v, s, -1, -1, -1)
         loss = F.smooth_l1_loss(out[..., :2][seen], speeds[seen] * SPEED_SCALE)
         return loss + _classes(out[..., 2:][seen], motions[seen], _MOTIONS)
+
+    def track_loss(self, rows: Tensor, batch: Batch) -> Tensor:
+        """Image rows of the query frames [V, S, 4, T, hidden] must tell where their objects are in the context frames.
+
+        Whether each is in sight there, and where in sight, how far from here, in x and y.
+        """
+        v, s = rows.shape[:2]
+        out = self.track(rows).float().view(v, s, 4, -1, CONTEXT_FRAMES, 3)
+        goal = patch_targets(batch.cover[:, CONTEXT_FRAMES:])
+        then, now = batch.places[:, :CONTEXT_FRAMES, :, :2], batch.places[:, CONTEXT_FRAMES:, :, :2]
+        shift = (then[:, None] - now[:, :, None]).transpose(2, 3).flatten(3)  # [V, 4, objects, context frames * 2]
+        sight = (batch.cover[:, :CONTEXT_FRAMES, :, 1:].sum(2) > 0.5).float()  # [V, context frames, objects]
+        sight = sight.transpose(1, 2)[:, None].expand(-1, 4, -1, -1)
+        shifts = _per_patch(shift, goal)[:, None].expand(v, s, -1, -1, -1)
+        seen = goal.seen[:, None].expand(v, s, -1, -1)
+        there = _per_patch(sight, goal)[:, None].expand(v, s, -1, -1, -1)[seen]
+        found = out[seen]
+        error = F.smooth_l1_loss(
+            found[..., :2], shifts[seen].view(-1, CONTEXT_FRAMES, 2) * PLACE_SCALE, reduction="none"
+        )
+        wrong = F.binary_cross_entropy_with_logits(found[..., 2], there)
+        return wrong + (error.sum(-1) * there).sum() / there.sum().clamp(min=1.0)
 
     def match_loss(self, rows: Tensor, cover: Tensor) -> Tensor:
         """Image rows that come after the sentence [N, 3, T, hidden] must tell whether it means them.

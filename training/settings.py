@@ -9,7 +9,7 @@ from glus_edge.training.network import TowerSizes
 Shares = tuple[tuple[str, float], ...]
 
 EASY: Shares = (("appearance", 0.75), ("relation", 0.08), ("motion", 0.12), ("none", 0.05))
-FULL: Shares = (("appearance", 0.30), ("relation", 0.22), ("motion", 0.38), ("none", 0.10))
+FULL: Shares = (("appearance", 0.24), ("relation", 0.22), ("motion", 0.46), ("none", 0.08))
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Stage:
 STAGES = (
     Stage("tower", "tower", 1400, 1.5e-3, videos=32, sentences=0, last_rate_share=0.1),
     Stage("masks", "masks", 600, 1.5e-3, sentences=2, last_rate_share=0.2),
-    Stage("ground", "ground", 6000, 1e-3, first_shares=EASY, ramp_steps=2500, warmup_steps=60),
-    Stage("joint", "joint", 6000, 5e-4, last_rate_share=0.05),
+    Stage("ground", "ground", 3200, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=60),
+    Stage("joint", "joint", 3500, 8e-4, last_rate_share=0.03),
 )
 
 

@@ -1,6 +1,6 @@
 """What one training step computes in each stage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from glus_edge.training.prompt import IGNORED, Turns, attention_mask, prefix_ids
 from glus_edge.training.segmenter import DecodedMasks, image_maps, run_window
 from glus_edge.training.tokenizer import NanoTokenizer
 
+TRACK_LAYER = 1  # the layer after which image rows are asked where their objects are in the context frames
 MOTION_LAYER = 2  # the layer after which image rows are asked about motion
 POINTER_LAYERS = (2, 3)  # layers, from 0, whose first head is taught to look at what the sentence means
 MATCH_LAYER = 3  # and the one after which they are asked whether the sentence means them
@@ -44,7 +45,8 @@ class LanguageOutput:
 
     open_hidden: Tensor  # [N, 4, hidden] at the open ends
     answered_hidden: Tensor  # [N, 4, hidden] before [SEG] in answered turns
-    motion_rows: Tensor  # [N, 4, T, hidden] of the query frames' images, after layer `MOTION_LAYER`
+    track_rows: Tensor  # [N, 4, T, hidden] of the query frames' images, after layer `TRACK_LAYER`
+    motion_rows: Tensor  # the same after layer `MOTION_LAYER`
     match_rows: Tensor  # the same after layer `MATCH_LAYER`
     pointers: Tensor  # [N, 4, layers, T] attention logits of one head per layer, open end -> its frame's image rows
     text_loss: Tensor
@@ -76,6 +78,7 @@ def run_language(learner: Learner, batch: Batch, tokens: Tensor) -> LanguageOutp
     return LanguageOutput(
         open_hidden=_pick(hidden, turns.open_rows),
         answered_hidden=_pick(hidden, turns.answered_rows),
+        track_rows=_image_rows(states.layers[TRACK_LAYER - 1], turns, t),
         motion_rows=_image_rows(states.layers[MOTION_LAYER - 1], turns, t),
         match_rows=_image_rows(states.layers[MATCH_LAYER - 1], turns, t),
         pointers=_pointers(glus, states, turns, length, t),
@@ -172,13 +175,14 @@ def masks_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 
 def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str, Tensor]:
     cover = target_cover(batch)
-    v, s = batch.targets.shape[:2]
+    videos = batch.targets.shape[:2]
     place = learner.heads.place
     return {
         "text": 0.3 * out.text_loss,
         "place": coarse_loss(place(out.open_hidden).float(), cover)
         + 0.5 * coarse_loss(place(out.answered_hidden).float(), cover),
-        "motion": 0.3 * learner.heads.motion_loss(out.motion_rows.view(v, s, *out.motion_rows.shape[1:]), batch),
+        "track": 0.5 * learner.heads.track_loss(out.track_rows.view(*videos, *out.track_rows.shape[1:]), batch),
+        "motion": 0.4 * learner.heads.motion_loss(out.motion_rows.view(*videos, *out.motion_rows.shape[1:]), batch),
         "point": pointer_loss(out.pointers, cover),
         "match": learner.heads.match_loss(out.match_rows[:, 1:], cover[:, 1:]),
     }
@@ -198,11 +202,18 @@ def ground_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
 
 
 def joint_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
-    """The paper's losses end to end through the memory bank, the coarse ones kept as a light guide."""
+    """The paper's losses end to end through the memory bank, the coarse ones kept as a guide.
+
+    Of every video's sentences half get masks, other ones each time: that halves SAM 2's work, which is most of a step.
+    """
     out = run_language(learner, batch, tower_pass(learner, batch, frozen=True))
     losses = {name: 0.5 * loss for name, loss in _grounding(learner, batch, out).items()}
     prompts = learner.glus.segment_embedding(out.open_hidden)
-    losses["mask"] = masks_loss(learner, batch, run_masks(learner, batch, prompts, training=True))
+    v, s = batch.targets.shape[:2]
+    some = torch.randperm(s)[: max(s // 2, 1)]
+    masked = replace(batch, targets=batch.targets[:, some])
+    asked = prompts.view(v, s, *prompts.shape[1:])[:, some].flatten(0, 1)
+    losses["mask"] = masks_loss(learner, masked, run_masks(learner, masked, asked, training=True))
     losses["contrast"] = 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))
     return losses
 
