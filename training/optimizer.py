@@ -1,4 +1,4 @@
-"""The optimiser: Muon for the language model's matrices, AdamW for everything else."""
+"""The optimiser: Muon for the matrices inside transformer layers, AdamW for everything else."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ def parameters(learner: Learner) -> list[torch.nn.Parameter]:
     return [*learner.glus.parameters(), *learner.tower.parameters(), *learner.heads.parameters()]
 
 
-def language_matrices(learner: Learner) -> list[torch.nn.Parameter]:
-    """The matrices of the language model's layers, of the projector before it and of the prompt head behind it."""
-    body = learner.glus.model
-    parts = (body.layers, body.mm_projector, body.text_hidden_fcs)
+def hidden_matrices(learner: Learner) -> list[torch.nn.Parameter]:
+    """The matrices inside transformer layers: the language model's with its projector and prompt head, and SAM 2's."""
+    body, sam = learner.glus.model, learner.sam
+    parts = [body.layers, body.mm_projector, body.text_hidden_fcs]
+    parts += [sam.image_encoder.trunk.blocks, sam.memory_attention.layers, sam.sam_mask_decoder.transformer]
     return [p for part in parts for p in part.parameters() if p.dim() == 2]
 
 
@@ -28,24 +29,18 @@ class TrainingOptimizer:
     """
 
     def __init__(self, learner: Learner, settings: TrainingSettings) -> None:
-        matrices = language_matrices(learner)
+        hidden = {id(p) for p in hidden_matrices(learner)}
         slow = {id(p) for p in learner.sam.parameters()}
-        taken = {id(p) for p in matrices}
-        groups = []
-        for decayed in (True, False):
-            for scale in (1.0, settings.sam_rate_share):
-                members = [
-                    p
-                    for p in parameters(learner)
-                    if (p.dim() > 1) == decayed and (id(p) in slow) == (scale < 1.0) and id(p) not in taken
-                ]
-                decay = settings.weight_decay if decayed else 0.0
-                groups.append({"params": members, "weight_decay": decay, "rate_scale": scale})
-        adam = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98), eps=1e-8)
-        muon = torch.optim.Muon(
-            matrices, lr=1e-3, weight_decay=settings.weight_decay, momentum=0.95, adjust_lr_fn="match_rms_adamw"
-        )
-        muon.param_groups[0]["rate_scale"] = 1.0
+
+        def groups(in_muon: bool, decayed: bool) -> list[dict[str, Any]]:
+            members = [p for p in parameters(learner) if (id(p) in hidden) == in_muon and (p.dim() > 1) == decayed]
+            parts = [(1.0, [p for p in members if id(p) not in slow])]
+            parts += [(settings.sam_rate_share, [p for p in members if id(p) in slow])]
+            decay = settings.weight_decay if decayed else 0.0
+            return [{"params": some, "weight_decay": decay, "rate_scale": scale} for scale, some in parts]
+
+        adam = torch.optim.AdamW(groups(False, True) + groups(False, False), lr=1e-3, betas=(0.9, 0.98), eps=1e-8)
+        muon = torch.optim.Muon(groups(True, True), lr=1e-3, momentum=0.95, adjust_lr_fn="match_rms_adamw")
         self.parts: tuple[torch.optim.Optimizer, ...] = (adam, muon)
 
     def set_rate(self, rate: float) -> None:

@@ -40,7 +40,7 @@ STAGES = (
     Stage("tower", "tower", 1400, 1.5e-3, videos=32, sentences=0, last_rate_share=0.1),
     Stage("masks", "masks", 600, 1.5e-3, sentences=2, last_rate_share=0.2),
     Stage("ground", "ground", 3200, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=60),
-    Stage("joint", "joint", 3500, 8e-4, last_rate_share=0.03),
+    Stage("joint", "joint", 3000, 8e-4, last_rate_share=0.03),
 )
 
 
@@ -52,7 +52,7 @@ class TrainingSettings:
     seed: int = 1
     processes: int = 2  # each with one thread and its own share of the batch
     weight_decay: float = 0.02
-    sam_rate_share: float = 0.5  # of the rate, for SAM 2
+    sam_rate_share: float = 0.75  # of the rate, for SAM 2
     clip_norm: float = 1.0
     compile_layers: bool = True
     log_every: int = 10

@@ -8,19 +8,22 @@ python -m glus_edge.training.state unpack --packed DIR --run RUN     a run that 
 import argparse
 import json
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from glus_edge.runtime.errors import InputError
 from glus_edge.training.checkpoint import save_official
 from glus_edge.training.settings import TrainingSettings
 from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner, load_state, save_state
+from glus_edge.training.train import build_learner, load_model, load_state, save_state
 
 LARGEST_FILE_BYTES = 4_000_000
 PLACE = "place.json"
+STATES = {"best": "best.pt", "newest": "state.pt"}
 
 
 def _modules(learner: Learner) -> dict[str, Any]:
@@ -60,6 +63,18 @@ def unpack(folder: Path, learner: Learner) -> dict[str, Any]:
     return place
 
 
+def write_official(state: Path, folder: Path, settings: TrainingSettings) -> None:
+    """The official folders of a run's state. InputError: there is no such state, or it is of another model."""
+    learner = build_learner(settings)
+    try:
+        load_model(state, learner)
+    except OSError as error:
+        raise InputError(f"{state}: cannot be read ({error.strerror}), expected a state of a training run") from error
+    except (RuntimeError, KeyError, UnpicklingError) as error:
+        raise InputError(f"{state}: got {str(error).splitlines()[0]}, expected a state of this model") from error
+    save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -73,17 +88,17 @@ def main() -> None:
     command.add_argument("--packed", type=Path, required=True, metavar="DIR")
     command.add_argument("--run", type=Path, required=True, metavar="RUN")
     arguments = parser.parse_args()
+    name = STATES["best" if arguments.command != "unpack" and arguments.best else "newest"]
+    if arguments.command == "official":
+        write_official(arguments.run / name, arguments.output, TrainingSettings())
+        return
     learner = build_learner(TrainingSettings())
     if arguments.command == "unpack":
         arguments.run.mkdir(parents=True, exist_ok=True)
         place = unpack(arguments.packed, learner)
         save_state(arguments.run / "state.pt", learner, None, place)
-        return
-    place = load_state(arguments.run / ("best.pt" if arguments.best else "state.pt"), learner)["place"]
-    if arguments.command == "pack":
-        pack(learner, place, arguments.output)
     else:
-        save_official(arguments.output, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+        pack(learner, load_state(arguments.run / name, learner)["place"], arguments.output)
 
 
 if __name__ == "__main__":

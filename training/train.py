@@ -83,11 +83,17 @@ def save_state(path: Path, learner: Learner, optimizer: TrainingOptimizer | None
     path.with_suffix(".tmp").replace(path)
 
 
-def load_state(path: Path, learner: Learner) -> dict[str, Any]:
-    """Puts the weights back; returns the whole state (its "optimizer" and "place")."""
+def load_model(path: Path, learner: Learner) -> dict[str, Any]:
+    """Puts back the weights that ship, those of the lessons left out; returns the whole state."""
     state: dict[str, Any] = torch.load(path, weights_only=True)
     learner.glus.load_state_dict(state["glus"])
     learner.tower.load_state_dict(state["tower"])
+    return state
+
+
+def load_state(path: Path, learner: Learner) -> dict[str, Any]:
+    """Puts the weights back; returns the whole state (its "optimizer" and "place")."""
+    state = load_model(path, learner)
     learner.heads.load_state_dict(state["heads"])
     return state
 

@@ -1,0 +1,106 @@
+"""`python -m glus_edge.training.ship --run RUN`: a run's weights become the bundle that ships; the clip is made beside it.
+
+The run's best state goes through the official folders and `glus-edge export`; what ships is replaced only by a bundle that
+was compared with torch and is small enough.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from glus_edge.export.export import export_bundle
+from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
+from glus_edge.export.staging import new_folder
+from glus_edge.runtime.errors import GlusEdgeError, OutputError
+from glus_edge.runtime.shipped import FOLDER
+from glus_edge.training.clip import write_clip
+from glus_edge.training.settings import TrainingSettings
+from glus_edge.training.state import STATES, write_official
+
+NAME = "glus-nano"
+LARGEST_BYTES = 12_000_000
+
+
+@dataclass(frozen=True)
+class ShipOptions:
+    """How a run's weights are stored in the bundle; see `glus-edge export`."""
+
+    run: Path
+    state: str = "best"
+    output: Path = FOLDER
+    precision: str = "fp32"
+    language_weights: str | None = "int8"
+    vision_weights: str | None = "int8"
+
+
+def ship(options: ShipOptions, settings: TrainingSettings | None = None) -> None:
+    """Writes output/bundle and output/clip, each whole or not at all. Errors: those of the export; OutputError: too large."""
+    with tempfile.TemporaryDirectory(prefix="glus-edge-ship-") as name:
+        official = Path(name)
+        write_official(options.run / STATES[options.state], official, settings or TrainingSettings())
+        checkpoint = (official / "checkpoint").rename(official / NAME)
+        export_bundle(
+            ExportOptions(
+                checkpoint=checkpoint,
+                vision_tower=official / "clip",
+                sam2_config=str(official / "sam2.yaml"),
+                output=official / "bundle",
+                precision=options.precision,
+                language_weights=options.language_weights,
+                vision_weights=options.vision_weights,
+            ),
+            lambda line: print(line, file=sys.stderr),
+        )
+        size = sum(path.stat().st_size for path in (official / "bundle").iterdir())
+        if size > LARGEST_BYTES:
+            raise OutputError(
+                f"the bundle: got {size / 1e6:.1f} MB, expected at most {LARGEST_BYTES / 1e6:.0f} MB in the wheel; "
+                "choose --language-weights int4 or --vision-weights int8"
+            )
+        with new_folder(options.output / "bundle", overwrite=True) as folder:
+            shutil.copytree(official / "bundle", folder, dirs_exist_ok=True)
+    clip = options.output / "clip"
+    clip.mkdir(exist_ok=True)
+    write_clip(clip)
+    print(f"{options.output / 'bundle'}: {size / 1e6:.1f} MB")
+
+
+def main() -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    defaults = ShipOptions(Path())
+    parser.add_argument("--run", type=Path, required=True, metavar="RUN")
+    parser.add_argument("--state", choices=sorted(STATES), default=defaults.state, help="(default: %(default)s)")
+    parser.add_argument("--precision", choices=list(PRECISIONS), default=defaults.precision)
+    parser.add_argument("--language-weights", choices=LANGUAGE_WEIGHTS, default=defaults.language_weights)
+    parser.add_argument(
+        "--vision-weights",
+        choices=(*VISION_WEIGHTS, "as-precision"),
+        default=defaults.vision_weights,
+        help="of the other graphs (default: %(default)s)",
+    )
+    parser.add_argument("--output", type=Path, default=defaults.output, metavar="DIR", help="(default: the package)")
+    arguments = parser.parse_args()
+    vision = None if arguments.vision_weights == "as-precision" else arguments.vision_weights
+    try:
+        ship(
+            ShipOptions(
+                run=arguments.run,
+                state=arguments.state,
+                output=arguments.output,
+                precision=arguments.precision,
+                language_weights=arguments.language_weights,
+                vision_weights=vision,
+            )
+        )
+    except GlusEdgeError as error:
+        print(f"ship: error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
