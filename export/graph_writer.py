@@ -1,6 +1,6 @@
 """Writes an ONNX graph node by node, its weights straight into one external data file, one tensor at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -37,10 +37,11 @@ ELEMENT_TYPES = {
 class GraphWriter:
     """A graph under construction. Use as a context manager: it owns the open data file."""
 
-    def __init__(self, path: Path, compute: str, weights: str) -> None:
+    def __init__(self, path: Path, compute: str, weights: str, matrices: Mapping[str, str] | None = None) -> None:
         """`path` is the .onnx; weights go to `path` + '.data'. compute: 'float32' or 'float16'.
 
-        weights: 'fp32', 'fp16', 'int8' or 'int4', the storage of the matrices given to `linear`.
+        weights: 'fp32', 'fp16', 'int8' or 'int4', the storage of the matrices given to `linear`; `matrices` names those
+        that are stored otherwise.
         """
         self.compute = compute
         self.block_sizes: dict[str, int] = {}  # of every int4 matrix, by tensor name
@@ -48,6 +49,7 @@ class GraphWriter:
         self._data_path = path.with_name(path.name + ".data")
         self._dtype = np.dtype(compute)
         self._weights = weights
+        self._exceptions = matrices or {}
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
         self._file: BinaryIO | None = None
@@ -95,7 +97,7 @@ class GraphWriter:
         Stored [K, N], quantised as this graph's weights are unless `plain`. Raises CheckpointError for a weight that is
         not finite or that the storage cannot hold.
         """
-        storage = "plain" if plain else self._weights
+        storage = "plain" if plain else self._exceptions.get(weight_name, self._weights)
         dtype = PLAIN_TYPES.get(storage, self.compute)
         check_finite(weight_name, weight, np.dtype(dtype))
         columns, rows = weight.shape

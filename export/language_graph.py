@@ -7,36 +7,39 @@ int4 blocks have 128 rows, or the largest power of two dividing the matrix's inp
 `int4_block_size` says which ('128', or 'name=block' for each matrix where they differ).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.graph_writer import GraphWriter
 from glus_edge.export.language_layers import Attention, Layers, Rotation
+from glus_edge.export.language_weights import LanguageWeights
 from glus_edge.runtime.signatures import ModelDimensions, signatures
 
 VOCABULARY_MULTIPLE = 64
+ROPE_THETA, RMS_NORM_EPS = "rope_theta", "rms_norm_eps"  # metadata entries
 Progress = Callable[[int, int], None]  # layers written, layers in all
 
 
 def write_language_model(
-    checkpoint: Checkpoint,
+    checkpoint: LanguageWeights,
     dimensions: ModelDimensions,
     path: Path,
     compute: str,
     weights: str,
     progress: Progress | None = None,
+    matrices: Mapping[str, str] | None = None,
 ) -> None:
     """Write `path` (language_model.onnx) and `path`.data. One tensor of the checkpoint is in memory at a time.
 
     compute: 'float32' or 'float16', the dtype of activations, caches and scales; weights: 'fp32', 'fp16', 'int8' or
-    'int4' for the layers' matrices and lm_head. text_hidden_fcs keeps the compute dtype.
+    'int4' for the layers' matrices and lm_head, except those that `matrices` gives another storage, by tensor name.
+    text_hidden_fcs keeps the compute dtype.
     Raises CheckpointError naming a tensor that is missing, not finite, or beyond the precision asked for.
     """
-    with GraphWriter(path, compute, weights) as graph:
+    with GraphWriter(path, compute, weights, matrices or {}) as graph:
         attention = _attention(graph, checkpoint, dimensions)
         layers = Layers(graph, checkpoint, attention)
         hidden = layers.embeddings()
@@ -46,11 +49,17 @@ def write_language_model(
                 progress(layer + 1, dimensions.language_layers)
         _heads(graph, checkpoint, layers.norm(hidden, "model.norm.weight", "final_norm"))
         signature = signatures(dimensions, compute)["language_model"]
-        graph.save("language_model", signature, _metadata(graph, weights))
+        graph.save("language_model", signature, _metadata(graph, checkpoint, weights))
 
 
-def _metadata(graph: GraphWriter, weights: str) -> dict[str, str]:
-    metadata = {"weights": weights, "compute": graph.compute}
+def _metadata(graph: GraphWriter, checkpoint: LanguageWeights, weights: str) -> dict[str, str]:
+    """What a reader of the graph alone must know to write it again in another precision."""
+    metadata = {
+        "weights": weights,
+        "compute": graph.compute,
+        ROPE_THETA: repr(checkpoint.config.rope_theta),
+        RMS_NORM_EPS: repr(checkpoint.config.rms_norm_eps),
+    }
     sizes = graph.block_sizes
     if len(set(sizes.values())) == 1:
         metadata["int4_block_size"] = str(next(iter(sizes.values())))
@@ -59,7 +68,7 @@ def _metadata(graph: GraphWriter, weights: str) -> dict[str, str]:
     return metadata
 
 
-def _attention(graph: GraphWriter, checkpoint: Checkpoint, dimensions: ModelDimensions) -> Attention:
+def _attention(graph: GraphWriter, checkpoint: LanguageWeights, dimensions: ModelDimensions) -> Attention:
     """What all layers share: the rotation of every query and key, and the mask."""
     width = dimensions.head_width
     # As the reference's constructor: exact float32, never the buffer a checkpoint may hold rounded.
@@ -85,7 +94,7 @@ def _rotation(graph: GraphWriter, positions: str, name: str) -> Rotation:
     return Rotation(graph.node("Cos", [angles], f"{name}/cos"), graph.node("Sin", [angles], f"{name}/sin"))
 
 
-def _heads(graph: GraphWriter, checkpoint: Checkpoint, last: str) -> None:
+def _heads(graph: GraphWriter, checkpoint: LanguageWeights, last: str) -> None:
     """segment_embedding and next_token from the last row [1, B, L], final norm applied."""
     graph.node("Squeeze", [last, graph.whole(0)], "last_row")  # [B, L]
     weight = checkpoint.tensor("lm_head.weight")

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.graph_writer import ELEMENT_TYPES, GraphWriter
+from glus_edge.export.language_weights import LanguageWeights
 from glus_edge.runtime.signatures import ModelDimensions
 
 
@@ -80,7 +80,7 @@ def last_row(graph: GraphWriter, value: str, name: str) -> str:
 class Layers:
     """Appends layers to a graph; hidden states are [T, B, L] float32."""
 
-    def __init__(self, graph: GraphWriter, checkpoint: Checkpoint, attention: Attention) -> None:
+    def __init__(self, graph: GraphWriter, checkpoint: LanguageWeights, attention: Attention) -> None:
         self._graph = graph
         self._checkpoint = checkpoint
         self._attention = attention

@@ -4,13 +4,16 @@ Weights are read one matrix at a time and dropped after use, so that a model of 
 largest matrix; reading them anew for every call is the price.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch.nn import functional
 
-from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.language_weights import LanguageWeights
 from glus_edge.runtime.signatures import ModelDimensions
+
+Observe = Callable[[str, torch.Tensor], None]  # a matrix's name and the rows [B, T, K] it is about to multiply
 
 
 class LanguageOutputs(NamedTuple):
@@ -24,22 +27,36 @@ class LanguageOutputs(NamedTuple):
 class LanguageReference:
     """LLaMA and GLUS's two heads; sequences of one batch have the same length and start at position 0."""
 
-    def __init__(self, checkpoint: Checkpoint, dimensions: ModelDimensions) -> None:
+    def __init__(
+        self, checkpoint: LanguageWeights, dimensions: ModelDimensions, observe: Observe | None = None
+    ) -> None:
+        """`observe` is shown the inputs of every matrix."""
         self._checkpoint = checkpoint
         self._dimensions = dimensions
+        self._observe = observe
 
     @torch.inference_mode()
     def forward(self, inputs_embeds: torch.Tensor) -> LanguageOutputs:
         """inputs_embeds [B, T, L]. Raises CheckpointError for a tensor that is missing."""
         hidden = inputs_embeds.float()
-        cos, sin = self._rotation(hidden.shape[1])
         for layer in range(self._dimensions.language_layers):
-            name = f"model.layers.{layer}"
-            rows = self._norm(hidden, f"{name}.input_layernorm")
-            hidden = hidden + self._attention(rows, f"{name}.self_attn", cos, sin)
-            rows = self._norm(hidden, f"{name}.post_attention_layernorm")
-            gate = functional.silu(self._linear(rows, f"{name}.mlp.gate_proj"))
-            hidden = hidden + self._linear(gate * self._linear(rows, f"{name}.mlp.up_proj"), f"{name}.mlp.down_proj")
+            hidden = self.layer(hidden, layer)
+        return self.heads(hidden)
+
+    @torch.inference_mode()
+    def layer(self, hidden: torch.Tensor, number: int) -> torch.Tensor:
+        """One layer over whole sequences: [B, T, L] float32 to the same."""
+        name = f"model.layers.{number}"
+        cos, sin = self._rotation(hidden.shape[1])
+        rows = self._norm(hidden, f"{name}.input_layernorm")
+        hidden = hidden + self._attention(rows, f"{name}.self_attn", cos, sin)
+        rows = self._norm(hidden, f"{name}.post_attention_layernorm")
+        gate = functional.silu(self._linear(rows, f"{name}.mlp.gate_proj"))
+        return hidden + self._linear(gate * self._linear(rows, f"{name}.mlp.up_proj"), f"{name}.mlp.down_proj")
+
+    @torch.inference_mode()
+    def heads(self, hidden: torch.Tensor) -> LanguageOutputs:
+        """Final norm and both heads, from what the last layer gives."""
         hidden = self._norm(hidden, "model.norm")
         last = hidden[:, -1]
         middle = functional.relu(self._linear(last, "model.text_hidden_fcs.0.0", bias=True))
@@ -72,6 +89,8 @@ class LanguageReference:
         return normal * self._checkpoint.tensor(f"{name}.weight").float()
 
     def _linear(self, rows: torch.Tensor, name: str, bias: bool = False) -> torch.Tensor:
+        if self._observe is not None:
+            self._observe(f"{name}.weight", rows)
         offset = self._checkpoint.tensor(f"{name}.bias").float() if bias else None
         return functional.linear(rows, self._checkpoint.tensor(f"{name}.weight").float(), offset)
 

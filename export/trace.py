@@ -55,7 +55,9 @@ def traced(name: str, module: nn.Module, signature: GraphSignature) -> onnx.Mode
     assert program is not None
     model = program.model_proto
     del program  # holds the weights once more
-    return _tidied(name, model, signature)
+    model = _tidied(name, model, signature)
+    _name_matrices(model.graph, module)
+    return model
 
 
 def example_inputs(signature: GraphSignature, length: int = EXAMPLE_LENGTH) -> tuple[Tensor, ...]:
@@ -106,6 +108,26 @@ def _merge_equal_initializers(graph: onnx.GraphProto) -> None:
         name = graph.initializer[position].name
         if renamed[name] != name:
             del graph.initializer[position]
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = renamed.get(name, name)
+
+
+def _name_matrices(graph: onnx.GraphProto, module: nn.Module) -> None:
+    """A matrix that the tracer turned round and numbered gets its parameter's name back."""
+    taken = {tensor.name for tensor in graph.initializer}
+    numbered = {
+        sha256(f"{list(tensor.dims)} ".encode() + tensor.raw_data).digest(): tensor
+        for tensor in graph.initializer
+        if tensor.name.startswith("val_") and len(tensor.dims) == 2
+    }
+    renamed: dict[str, str] = {}
+    for name, parameter in module.named_parameters():
+        if parameter.dim() == 2 and name not in taken:
+            turned = parameter.detach().T.contiguous()
+            key = sha256(f"{list(turned.shape)} ".encode() + turned.numpy().tobytes()).digest()
+            if (tensor := numbered.pop(key, None)) is not None:
+                renamed[tensor.name] = tensor.name = name
     for node in graph.node:
         for position, name in enumerate(node.input):
             node.input[position] = renamed.get(name, name)

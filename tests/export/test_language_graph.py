@@ -110,7 +110,8 @@ def test_metadata_says_which_block_sizes_were_taken(folder: Path) -> None:
         model = onnx.load(folder / name / "language_model.onnx", load_external_data=False)
         return {entry.key: entry.value for entry in model.metadata_props}
 
-    assert metadata("float32_fp32") == {"compute": "float32", "weights": "fp32"}
+    constants = {"rope_theta": "10000.0", "rms_norm_eps": "1e-06"}
+    assert metadata("float32_fp32") == {"compute": "float32", "weights": "fp32", **constants}
     blocks = dict(entry.split("=") for entry in metadata("float32_int4")["int4_block_size"].split())
     assert blocks["model.layers.0.self_attn.q_proj.weight"] == "64"
     assert blocks["model.layers.2.mlp.down_proj.weight"] == "16"  # 176 input channels
