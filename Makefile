@@ -7,14 +7,8 @@ TENSORRT_RTX := tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.
 
 .PHONY: demo test lint type unit clean
 
-# Until a trained small model ships: the tests' tiny checkpoint, whose weights are random, from export to overlay.
-GOLDEN := tests/data/golden_A
-
-demo: $(VENV)/dev.stamp
-	$(BIN)/glus-edge export $(GOLDEN)/checkpoint --vision-tower $(GOLDEN)/clip --sam2-config $(GOLDEN)/sam2.yaml \
-		--output out/bundle --overwrite
-	$(BIN)/glus-edge segment $(GOLDEN)/frames "the red ball moving to the right" "the blue square" \
-		--bundle out/bundle --output out/demo --overwrite
+demo: $(VENV)/runtime.stamp
+	$(BIN)/glus-edge demo --output out/demo --overwrite
 
 test: lint type unit
 

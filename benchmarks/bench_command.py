@@ -14,6 +14,7 @@ from glus_edge.benchmarks.peak import measure_peak
 from glus_edge.benchmarks.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.bundle import Bundle, read_manifest
+from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.progress import terminal_bar
@@ -26,7 +27,7 @@ MAXIMUM_SENTENCES = 64
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
+    add_bundle_argument(parser)
     parser.add_argument("--video", type=Path, help="a file or folder of frames, looped (default: made up, 480 x 854)")
     parser.add_argument("--policy", default=",".join(POLICIES), metavar="P,P", help="(default: %(default)s)")
     parser.add_argument("--refresh", default="always", metavar="RULE", help="of every policy; see `segment`")
@@ -92,7 +93,7 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
     if not 0 < arguments.frames <= 1_000_000:
         raise InputError(f"--frames: got {arguments.frames}, expected 1 to 1000000")
     return BenchSettings(
-        bundle=arguments.bundle,
+        bundle=bundle_from_arguments(arguments),
         options=options_from_arguments(arguments),
         video=arguments.video,
         policies=_policies(arguments.policy),

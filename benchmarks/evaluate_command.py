@@ -10,6 +10,7 @@ from glus_edge.benchmarks.datasets import GENERATED, open_dataset
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, Summary, evaluate, summary
 from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.progress import terminal_bar
@@ -22,7 +23,7 @@ FORMAT = "glus-edge evaluation"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
+    add_bundle_argument(parser)
     parser.add_argument(
         "--dataset",
         default=GENERATED,
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not 0 < videos <= len(dataset):
         raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
     rules = Rules(arguments.policy, arguments.refresh, arguments.keyframe)
-    with Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter:
+    with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
         scores = evaluate(segmenter, dataset, videos, rules, terminal_bar)
         manifest = segmenter.bundle.manifest
         backend = segmenter.backend.name

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, ExportOptions
+from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
 from glus_edge.export.sam2_config import OFFICIAL_NAMES
 
 
@@ -37,6 +37,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--language-weights", choices=LANGUAGE_WEIGHTS, help="of the language model (default: the precision)"
     )
     parser.add_argument(
+        "--vision-weights",
+        choices=VISION_WEIGHTS,
+        help="of the other graphs, computed in fp32 all the same (default: the precision)",
+    )
+    parser.add_argument(
+        "--context-frames",
+        type=int,
+        default=defaults["context_frames"],
+        metavar="N",
+        help="the checkpoint was trained with (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--memory-slots",
+        type=int,
+        default=defaults["memory_slots"],
+        metavar="N",
+        help="of the memory bank; 0: none (default: %(default)s)",
+    )
+    parser.add_argument(
         "--reference-gamma",
         action="store_true",
         help="run the memory encoder with the layer scale that the reference's script ends up with (1e-6), "
@@ -54,6 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         sam2_config=arguments.sam2_config,
         precision=arguments.precision,
         language_weights=arguments.language_weights,
+        vision_weights=arguments.vision_weights,
+        context_frames=arguments.context_frames,
+        memory_slots=arguments.memory_slots,
         reference_gamma=arguments.reference_gamma,
         overwrite=arguments.overwrite,
     )

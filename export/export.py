@@ -16,6 +16,7 @@ from glus_edge.export.layers import in_dtype
 from glus_edge.export.memory import GIB, available_bytes, needed_bytes
 from glus_edge.export.modules import TorchModules, load_modules
 from glus_edge.export.options import ExportOptions
+from glus_edge.export.packed_weights import pack_weights, round_weights
 from glus_edge.export.parity import measure_parity
 from glus_edge.export.portability import ALL, RUNTIME, portability_findings
 from glus_edge.export.provenance import provenance
@@ -30,7 +31,16 @@ from glus_edge.export.vision_tower import VisionTower
 from glus_edge.runtime.bundle import sha256
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.manifest import FORMAT_VERSION, FileEntry, GraphEntry, Manifest, ParityEntry, PromptSettings
+from glus_edge.runtime.manifest import (
+    FORMAT_VERSION,
+    FileEntry,
+    GraphEntry,
+    Manifest,
+    MemorySettings,
+    ParityEntry,
+    PromptSettings,
+    WindowSettings,
+)
 from glus_edge.runtime.preprocess import clip_pixels
 from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.signatures import GRAPHS, signatures
@@ -85,6 +95,8 @@ class _Export:
             graphs={name: self._graph_entry(name, parity[name]) for name in GRAPHS},
             tokenizer=self._file("tokenizer.json"),
             token_embedding=self._file("token_embedding.npy"),
+            window=WindowSettings(context_frames=self.options.context_frames),
+            memory=MemorySettings(slots=self.options.memory_slots),
             provenance=provenance(self.options, tower_name) | self.notes,
         )
 
@@ -92,7 +104,11 @@ class _Export:
         for name, module in self.modules.graphs().items():
             self.report(f"tracing {name}")
             path = self.folder / f"{name}.onnx"
+            if self.options.vision_weights == "int8":
+                round_weights(module)
             write_graph(name, in_dtype(module, TORCH_TYPES[self.options.compute]), self.signatures[name], path)
+            if self.options.vision_weights == "int8":
+                pack_weights(path)
             self._check_portability(path)
 
     def _write_language_model(self) -> None:
@@ -165,7 +181,7 @@ class _Export:
         return GraphEntry(
             graph=self._file(f"{name}.onnx"),
             compute=self.options.compute,
-            weights=self.options.weights if is_language else self.options.precision,
+            weights=self.options.weights if is_language else self.options.vision_weights or self.options.precision,
             data=self._file(f"{name}.onnx.data") if is_language else None,
             parity=parity,
         )

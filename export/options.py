@@ -5,9 +5,13 @@ from pathlib import Path
 
 from glus_edge.export.sam2_config import OFFICIAL_NAMES
 from glus_edge.runtime.errors import CheckpointError, InputError
+from glus_edge.runtime.manifest import MemorySettings, WindowSettings
+from glus_edge.runtime.signatures import Limits
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 LANGUAGE_WEIGHTS = ("fp32", "fp16", "int8", "int4")
+MOST_CONTEXT_FRAMES = 16
+VISION_WEIGHTS = ("int8",)  # beside those of the precision
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,9 @@ class ExportOptions:
     sam2_config: str = OFFICIAL_NAMES[0]
     precision: str = "fp32"
     language_weights: str | None = None  # None: as the precision
+    vision_weights: str | None = None  # of the other graphs; None: as the precision
+    context_frames: int = WindowSettings.context_frames  # what the checkpoint was trained with
+    memory_slots: int = MemorySettings.slots  # 0: without a memory bank
     reference_gamma: bool = False
     overwrite: bool = False
 
@@ -28,6 +35,17 @@ class ExportOptions:
             raise InputError(f"--precision: got {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
         if self.weights not in LANGUAGE_WEIGHTS:
             raise InputError(f"--language-weights: got {self.weights!r}, expected one of {', '.join(LANGUAGE_WEIGHTS)}")
+        if self.vision_weights is not None and (
+            self.vision_weights not in VISION_WEIGHTS or PRECISIONS[self.precision] != "float32"
+        ):
+            raise InputError(
+                f"--vision-weights: got {self.vision_weights!r} with --precision {self.precision}, expected "
+                f"{' or '.join(VISION_WEIGHTS)} with --precision fp32, or none"
+            )
+        if not 0 <= self.context_frames <= MOST_CONTEXT_FRAMES:
+            raise InputError(f"--context-frames: got {self.context_frames}, expected 0 to {MOST_CONTEXT_FRAMES}")
+        if not 0 <= self.memory_slots <= Limits().slots:
+            raise InputError(f"--memory-slots: got {self.memory_slots}, expected 0 to {Limits().slots}")
 
     @property
     def compute(self) -> str:

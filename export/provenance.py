@@ -15,6 +15,7 @@ def provenance(options: ExportOptions, vision_tower: str) -> dict[str, str]:
         "sam2_config": options.sam2_config.replace("\\", "/").rsplit("/", 1)[-1].removesuffix(".yaml"),
         "precision": options.precision,
         "language_weights": options.weights,
+        "vision_weights": options.vision_weights or options.precision,
         "fuser_gamma": "reference (1e-6)" if options.reference_gamma else "checkpoint",
     }
     return entries | {tool: _version(tool) for tool in TOOLS}

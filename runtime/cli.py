@@ -34,6 +34,7 @@ class CommandModule(Protocol):
 
 
 COMMANDS = {
+    "demo": Command("glus_edge.benchmarks.demo_command", "the small GLUS that ships, on the clip that ships"),
     "segment": Command("glus_edge.runtime.commands.segment", "masks of what sentences name, in every frame of a video"),
     "export": Command(
         "glus_edge.export.command",

@@ -21,6 +21,7 @@ from glus_edge.runtime.pixels import HostPixels, Pixels
 from glus_edge.runtime.refresh import RefreshRule, refresh_rule
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.session import Engines, Session
+from glus_edge.runtime.shipped import shipped_bundle
 from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
 from glus_edge.runtime.tensorrt_module import LIBRARIES
 from glus_edge.runtime.video import Video, open_video
@@ -53,15 +54,15 @@ class Segmenter:
         )
 
     @classmethod
-    def open(cls, bundle: str | Path, options: SegmenterOptions | None = None) -> "Segmenter":
-        """Opens and verifies a bundle and loads its graphs.
+    def open(cls, bundle: str | Path | None = None, options: SegmenterOptions | None = None) -> "Segmenter":
+        """Opens and verifies a bundle and loads its graphs; without one, the small GLUS that ships with the package.
 
         Errors: BundleError (missing, damaged, newer), EngineError (a backend or provider this machine does not have).
         """
         options = options or SegmenterOptions()
         if options.backend not in BACKENDS:
             raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
-        opened = Bundle.open(bundle)
+        opened = Bundle.open(shipped_bundle() if bundle is None else bundle)
         if options.backend in LIBRARIES:
             backend = TensorRtBackend.open_device(opened, replace(options.tensorrt, library=options.backend))
             return cls(opened, backend, backend.open_pixels())

@@ -35,6 +35,9 @@ def test_the_wheel_holds_one_name_and_its_typing_marker(tmp_path):
         }
         assert modules <= set(names)
     assert "glus_edge/training/sam2_nano.yaml" in names
+    shipped = [path for path in (ROOT / "runtime" / "nano").rglob("*") if path.is_file()]
+    assert {f"glus_edge/{path.relative_to(ROOT).as_posix()}" for path in shipped} <= set(names)
+    assert {"manifest.json", "clip.mp4", "truth.json"} <= {path.name for path in shipped}
     assert not [name for name in names if "test" in name.lower().split("/")[1]]
 
 

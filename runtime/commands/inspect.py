@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from glus_edge.runtime.bundle import files, read_manifest, verify
+from glus_edge.runtime.commands.bundle_argument import bundle_from_arguments
 from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.manifest import GraphEntry, Manifest
 from glus_edge.runtime.schema import to_json
@@ -14,7 +15,13 @@ from glus_edge.runtime.signatures import TensorSignature, signatures
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("bundle", metavar="BUNDLE", type=Path, help="a folder made by `glus-edge export`")
+    parser.add_argument(
+        "bundle",
+        metavar="BUNDLE",
+        type=Path,
+        nargs="?",
+        help="a folder made by `glus-edge export` (default: the small GLUS that ships)",
+    )
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
     parser.add_argument("--tensors", action="store_true", help="also print every graph's inputs and outputs")
     parser.add_argument("--verify", action="store_true", help="also check the size and SHA-256 of every file")
@@ -22,20 +29,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prints the manifest. Errors: BundleError for what is no bundle or, with --verify, is damaged."""
-    manifest = read_manifest(arguments.bundle)
-    missing = [entry.file for entry in files(manifest) if not (arguments.bundle / entry.file).is_file()]
+    directory = bundle_from_arguments(arguments)
+    manifest = read_manifest(directory)
+    missing = [entry.file for entry in files(manifest) if not (directory / entry.file).is_file()]
     if missing:
         raise BundleError(
-            f"{arguments.bundle}: got no {', '.join(missing)}, expected every file manifest.json names; "
+            f"{directory}: got no {', '.join(missing)}, expected every file manifest.json names; "
             "copy or export the bundle again"
         )
     if arguments.verify:
         for entry in files(manifest):
-            verify(arguments.bundle, entry)
+            verify(directory, entry)
     if arguments.json:
         print(json.dumps(to_json(manifest), indent=2, ensure_ascii=False))
         return 0
-    for line in describe(arguments.bundle, manifest, arguments.tensors):
+    for line in describe(directory, manifest, arguments.tensors):
         print(line)
     if arguments.verify:
         print("\nEvery file has the size and SHA-256 the manifest says.")

@@ -1,11 +1,15 @@
 """`glus-edge segment VIDEO SENTENCE [SENTENCE ...] --bundle B --output DIR`: masks, overlay and record of a whole video."""
 
 import argparse
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.key_frame import KeyFrame
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
 from glus_edge.runtime.output import OutputWriter
 from glus_edge.runtime.output_folder import check_output_folder
@@ -15,17 +19,27 @@ from glus_edge.runtime.refresh import RULES
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.run_record import RunDescription
 from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
-from glus_edge.runtime.video import open_video
+from glus_edge.runtime.video import Video, open_video
 from glus_edge.runtime.window import POLICIES
 
 _DEFAULTS = SegmenterOptions()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a video; see `Segmenter.segment`."""
+
+    sentences: tuple[str, ...]
+    policy: str = "exact"
+    refresh: str = "always"
+    key_frame: KeyFrame = "first"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of JPEG or PNG frames")
     parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to segment; one batch for all sentences")
-    parser.add_argument("--bundle", type=Path, required=True, help="a folder made by `glus-edge export`")
+    add_bundle_argument(parser)
     parser.add_argument(
         "--output", type=Path, required=True, help="a new folder for masks, overlay.mp4 and result.json"
     )
@@ -82,45 +96,60 @@ def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
 def run(arguments: argparse.Namespace) -> int:
     """Segments the video. Everything that can be known to be wrong is said before anything is written."""
     check_output_folder(arguments.output, arguments.overwrite)
-    if _inside(arguments.output, arguments.video) or _inside(arguments.output, arguments.bundle):
+    bundle = bundle_from_arguments(arguments)
+    if _inside(arguments.output, arguments.video) or _inside(arguments.output, bundle):
         raise OutputError(f"{arguments.output}: lies in the video's or the bundle's folder; choose a folder of its own")
+    request = Request(tuple(arguments.sentences), arguments.policy, arguments.refresh, arguments.keyframe)
     with (
         closing(open_video(arguments.video, terminal_bar)) as video,
-        Segmenter.open(arguments.bundle, options_from_arguments(arguments)) as segmenter,
+        Segmenter.open(bundle, options_from_arguments(arguments)) as segmenter,
     ):
-        pass_ = segmenter.segment(
-            video,
-            arguments.sentences,
-            policy=arguments.policy,
-            refresh=arguments.refresh,
-            key_frame=arguments.keyframe,
-        )
-        graphs = segmenter.bundle.manifest.graphs
-        description = RunDescription(
-            bundle=str(arguments.bundle),
-            sentences=tuple(arguments.sentences),
-            policy=arguments.policy,
-            refresh=arguments.refresh,
-            backend=segmenter.backend.name,
-            precision={name: f"{graph.compute}, weights {graph.weights}" for name, graph in graphs.items()},
-            context_frames=pass_.context_frames,
-            key_frame=pass_.key_frame,
-        )
-        with (
-            OutputWriter.open(
-                arguments.output, video, description, overwrite=arguments.overwrite, progress=terminal_bar
-            ) as writer,
-            closing(pass_.with_frames()) as results,
-            Behind[tuple[Frame, FrameResult]](lambda pair: writer.add(*pair)) as finished,
-        ):
-            for pair in terminal_bar(results, len(pass_), "segmenting"):
-                finished.put(pair)
+        segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite)
         print(
-            f"{arguments.output}: {len(pass_)} frames, {len(arguments.sentences)} sentence(s); see overlay.mp4, result.json"
+            f"{arguments.output}: {video.frame_count} frames, {len(arguments.sentences)} sentence(s); "
+            "see overlay.mp4, result.json"
         )
         if video.truncated is not None:
             print(f"{arguments.video}: damaged, only the frames before that were segmented: {video.truncated}")
     return 0
+
+
+def segment_into(
+    output: Path,
+    segmenter: Segmenter,
+    video: Video,
+    request: Request,
+    *,
+    overwrite: bool,
+    seen: Callable[[FrameResult], None] | None = None,
+) -> None:
+    """Segments a video into the folder `output`; `seen` gets every result once its frame is handed to the writer.
+
+    Errors: those of `Segmenter.segment` and `OutputWriter`.
+    """
+    pass_ = segmenter.segment(
+        video, request.sentences, policy=request.policy, refresh=request.refresh, key_frame=request.key_frame
+    )
+    manifest = segmenter.bundle.manifest
+    description = RunDescription(
+        bundle=str(segmenter.bundle.directory),
+        sentences=request.sentences,
+        policy=request.policy,
+        refresh=request.refresh,
+        backend=segmenter.backend.name,
+        precision={name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
+        context_frames=pass_.context_frames,
+        key_frame=pass_.key_frame,
+    )
+    with (
+        OutputWriter.open(output, video, description, overwrite=overwrite, progress=terminal_bar) as writer,
+        closing(pass_.with_frames()) as results,
+        Behind[tuple[Frame, FrameResult]](lambda pair: writer.add(*pair)) as finished,
+    ):
+        for pair in terminal_bar(results, len(pass_), "segmenting"):
+            finished.put(pair)
+            if seen is not None:
+                seen(pair[1])
 
 
 def _inside(path: Path, folder: Path) -> bool:
