@@ -24,11 +24,12 @@ class Gpu:
     memory_bytes: int  # all of the device; on a Jetson shared with the host
     driver: str  # highest CUDA version the driver supports, '12.6'
     integrated: bool  # shares the host's memory: a Jetson
+    multiprocessors: int  # every Jetson of one generation has the same name, and fewer of these in a low power mode
 
     @property
     def label(self) -> str:
-        """Name and compute capability, as records and fingerprints have it."""
-        return f"{self.name} (compute capability {self.compute_capability})"
+        """What an engine is made for, as records and fingerprints have it."""
+        return f"{self.name} (compute capability {self.compute_capability}, {self.multiprocessors} SMs)"
 
 
 class Cuda(Protocol):
@@ -59,8 +60,14 @@ class Cuda(Protocol):
     def copy_on_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
         """Device address to device address, in stream order."""
 
+    def copy_rows_on_device(self, target: int, source: int, row_bytes: int, rows: int, pitch: int, stream: int) -> None:
+        """Rows that lie `pitch` bytes apart to rows that lie dense, device to device, in stream order."""
+
     def fill_zero(self, address: int, size_bytes: int, stream: int) -> None:
         """Zeros device memory, in stream order."""
+
+    def memory_device(self, address: int) -> int | None:
+        """Number of the device that an address of another library is memory of; None: CUDA does not know the address."""
 
     def create_stream(self) -> int:
         """A stream that does not wait for the default stream."""
@@ -82,6 +89,12 @@ class Cuda(Protocol):
 
     def wait(self, stream: int, event: int) -> None:
         """What is enqueued on the stream from now on waits for the mark; the host does not."""
+
+    def follow(self, stream: int, producer: int) -> None:
+        """What is enqueued on the stream from now on waits for what is enqueued on another library's stream now.
+
+        `producer` is that stream's handle; 1 and 2 are CUDA's legacy and per-thread default streams.
+        """
 
     def synchronise_event(self, event: int) -> None:
         """Returns when the mark has been reached."""

@@ -1,4 +1,4 @@
-"""CUDA memory as the loop's device: arrays, copies in stream order, and who may touch what when.
+"""CUDA memory as the loop's device: allocations, copies in stream order, and who may touch what when.
 
 Engines run on streams of their own. An allocation remembers the stream that used it last; a stream that touches it next
 first waits for that one. So engines that share no memory overlap, and those that do come one after the other, without
@@ -11,45 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from glus_edge.runtime.cuda import Cuda
-from glus_edge.runtime.device import ALIGNMENT, Array, HostArray
-
-MAIN = "main"  # stream of whatever no engine has used yet
-
-
-class CudaStream:
-    """A stream and the event others wait for."""
-
-    def __init__(self, cuda: Cuda, name: str) -> None:
-        self.name = name
-        self.handle = cuda.create_stream()
-        self._cuda = cuda
-        self._event = cuda.create_event()
-        self._release = weakref.finalize(self, _release_stream, cuda, self.handle, self._event)
-
-    def wait_for(self, other: "CudaStream") -> None:
-        """What is enqueued here from now on comes after all that is enqueued there now."""
-        self._cuda.record(other._event, other.handle)
-        self._cuda.wait(self.handle, other._event)
-
-    def synchronise(self) -> None:
-        """The host waits until the stream is idle."""
-        self._cuda.synchronise(self.handle)
-
-
-class Block:
-    """One allocation and its page-locked mirror, made when the host first writes or reads it."""
-
-    def __init__(self, address: int, size_bytes: int, owner: object = None) -> None:
-        self.address = address
-        self.size_bytes = size_bytes
-        self.stream: CudaStream | None = None  # the last that used it
-        self.mirror: NDArray[np.uint8] | None = None
-        self.unsent: list[tuple[int, int]] = []  # byte ranges of the mirror that a copy may still be reading
-        self.sent: int | None = None  # event behind the last of those copies
-        self._owner = owner  # of memory that is not ours: kept alive
+from glus_edge.runtime.cuda_array import Block, CudaArray, cuda_array
+from glus_edge.runtime.cuda_stream import FOREIGN, MAIN, CudaStream, Mark
+from glus_edge.runtime.device import ALIGNMENT, Array, Device, HostArray
 
 
 @dataclass
@@ -66,55 +32,6 @@ class Copies:
     def clear(self) -> None:
         """Starts again from nothing."""
         self.__init__()  # type: ignore[misc]
-
-
-class CudaArray:
-    """A dense block of device memory. Integers and slices of leading dimensions give views of the same memory."""
-
-    def __init__(self, block: Block, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.block, self.offset, self.shape, self.dtype = block, offset, shape, dtype
-
-    @property
-    def address(self) -> int:
-        """Device address of the first element; a real address for an array of no elements too."""
-        return self.block.address + self.offset
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        """So that torch, CuPy and others see it without a copy; its stream must be synchronised first."""
-        return {"shape": self.shape, "typestr": self.dtype.str, "data": (self.address, False), "version": 3}
-
-    def __getitem__(self, index: int | slice | tuple[int | slice, ...]) -> "CudaArray":
-        """A view. IndexError or AssertionError: not a dense range of leading dimensions."""
-        indices = index if isinstance(index, tuple) else (index,)
-        shape, offset = list(self.shape), self.offset
-        kept: list[int] = []
-        stride = self.nbytes
-        for dimension, item in enumerate(indices):
-            assert not kept, f"index {index!r}: got more after a slice, expected integers and then at most one slice"
-            size = shape[dimension]
-            stride = int(np.prod(shape[dimension + 1 :], dtype=np.int64)) * self.dtype.itemsize
-            if isinstance(item, slice):
-                start, stop, step = item.indices(size)
-                assert step == 1, f"index {index!r}: got step {step}, expected 1"
-                kept.append(max(0, stop - start))
-                offset += start * stride
-            else:
-                place = item + size if item < 0 else item
-                if not 0 <= place < size:
-                    raise IndexError(f"index {item}: got a dimension of {size}")
-                offset += place * stride
-        return CudaArray(self.block, offset, (*kept, *shape[len(indices) :]), self.dtype)
-
-    def reshape(self, shape: tuple[int, ...]) -> "CudaArray":
-        """A view of another shape and the same size."""
-        assert np.prod(shape, dtype=np.int64) == np.prod(self.shape, dtype=np.int64), f"{self.shape} -> {shape}"
-        return CudaArray(self.block, self.offset, tuple(shape), self.dtype)
 
 
 class CudaDevice:
@@ -154,6 +71,31 @@ class CudaDevice:
         block = Block(address, size)
         weakref.finalize(block, self.cuda.free, address)
         return CudaArray(block, 0, tuple(shape), kind)
+
+    def adopt(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any] | str, owner: object) -> CudaArray:
+        """Memory of another library, dense, as an array that keeps `owner` alive and is never written.
+
+        It may be read behind all that `follow` was told of.
+        """
+        kind = np.dtype(dtype)
+        block = Block(address, int(np.prod(shape, dtype=np.int64)) * kind.itemsize, owner)
+        block.stream = self.stream(FOREIGN)
+        return CudaArray(block, 0, tuple(shape), kind)
+
+    @property
+    def foreign_stream(self) -> int:
+        """Handle of the stream behind which adopted memory is read: for libraries that make a stream wait themselves."""
+        return self.stream(FOREIGN).handle
+
+    def follow(self, producer: int) -> None:
+        """Adopted memory is read behind what is enqueued now on another library's stream, given by its handle."""
+        self.cuda.follow(self.foreign_stream, producer)
+
+    def mark(self, array: CudaArray) -> Mark:
+        """A mark behind the last use of an array so far."""
+        mark = Mark(self.cuda)
+        mark.put(self._stream_of(array))
+        return mark
 
     def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> CudaArray:
         """See Device."""
@@ -214,6 +156,16 @@ class CudaDevice:
         self.copies.on_device += 1
         self.copies.on_device_bytes += into.nbytes
 
+    def copy_rows(self, target: Array, source: CudaArray, pitch: int) -> None:
+        """Rows that lie `pitch` bytes apart in `source`, bytes, into the rows of a dense array."""
+        into = cuda_array(target)
+        stream = self._stream_of(into)
+        self.use((source,), stream)
+        rows = into.shape[0]
+        self.cuda.copy_rows_on_device(into.address, source.address, into.nbytes // rows, rows, pitch, stream.handle)
+        self.copies.on_device += 1
+        self.copies.on_device_bytes += into.nbytes
+
     def synchronise(self) -> None:
         """The host waits for every stream."""
         for stream in self._streams.values():
@@ -237,12 +189,7 @@ class CudaDevice:
         return int(array.block.mirror.ctypes.data) + array.offset
 
 
-def cuda_array(array: Array) -> CudaArray:
-    """The CudaArray an Array of a CUDA device is."""
-    assert isinstance(array, CudaArray), f"got {type(array).__name__}, expected an array in CUDA memory"
-    return array
-
-
-def _release_stream(cuda: Cuda, stream: int, event: int) -> None:
-    cuda.destroy_event(event)
-    cuda.destroy_stream(stream)
+def cuda_device(device: Device) -> CudaDevice:
+    """The CudaDevice a Device is."""
+    assert isinstance(device, CudaDevice), f"got {type(device).__name__}, expected CUDA memory"
+    return device

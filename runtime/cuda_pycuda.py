@@ -1,6 +1,8 @@
 """CUDA through pycuda, in the device's primary context (not the new one `pycuda.autoinit` would make)."""
 
 import ctypes
+import weakref
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,9 @@ from numpy.typing import NDArray
 
 from glus_edge.runtime.cuda import Gpu, dotted, failed
 from glus_edge.runtime.errors import EngineError
+
+# Of the driver's interface, which pycuda does not name: CUstream_flags, CUpointer_attribute, CUresult.
+_NON_BLOCKING, _DEVICE_ORDINAL, _INVALID_VALUE = 1, 9, 1
 
 
 class PyCuda:
@@ -27,6 +32,10 @@ class PyCuda:
         except driver.Error as error:
             raise EngineError(f"CUDA: got {error}, expected an NVIDIA GPU and its driver; see doctor") from error
         self._context.push()
+        # pycuda aborts the process if a context is still pushed at exit. Finalizers run in reverse: this is the last.
+        weakref.finalize(self, _leave, self._context)
+        # what pycuda does not offer is asked of the driver itself, in the same context
+        self._driver = ctypes.CDLL("libcuda.so.1")
         major, minor = chosen.compute_capability()
         self.gpu = Gpu(
             name=chosen.name(),
@@ -34,11 +43,13 @@ class PyCuda:
             memory_bytes=int(chosen.total_memory()),
             driver=dotted(driver.get_driver_version()),
             integrated=bool(chosen.get_attribute(driver.device_attribute.INTEGRATED)),
+            multiprocessors=int(chosen.get_attribute(driver.device_attribute.MULTIPROCESSOR_COUNT)),
         )
         # pycuda frees what no one holds, so what was handed out as a number is held here
         self._memory: dict[int, Any] = {}
         self._streams: dict[int, Any] = {}
-        self._events: dict[int, Any] = {}
+        self._events: dict[int, Any] = {}  # pycuda's events have no handle: they are numbered
+        self._numbers = count(1)
 
     def allocate(self, size_bytes: int) -> int:
         """See Cuda."""
@@ -72,13 +83,34 @@ class PyCuda:
         """See Cuda."""
         _call(driver.memcpy_dtod_async, target, source, size_bytes, self._streams[stream])
 
+    def copy_rows_on_device(self, target: int, source: int, row_bytes: int, rows: int, pitch: int, stream: int) -> None:
+        """See Cuda."""
+        copy = driver.Memcpy2D()
+        copy.set_src_device(source)
+        copy.src_pitch = pitch
+        copy.set_dst_device(target)
+        copy.dst_pitch = copy.width_in_bytes = row_bytes
+        copy.height = rows
+        _call(copy, self._streams[stream])
+
     def fill_zero(self, address: int, size_bytes: int, stream: int) -> None:
         """See Cuda."""
         _call(driver.memset_d8_async, address, 0, size_bytes, self._streams[stream])
 
+    def memory_device(self, address: int) -> int | None:
+        """See Cuda."""
+        device = ctypes.c_int()
+        attribute, pointer = ctypes.c_int(_DEVICE_ORDINAL), ctypes.c_uint64(address)
+        status = self._driver.cuPointerGetAttribute(ctypes.byref(device), attribute, pointer)
+        if status not in (0, _INVALID_VALUE):
+            raise failed("cuPointerGetAttribute", status)
+        return None if status else device.value
+
     def create_stream(self) -> int:
         """See Cuda."""
-        return self._held(self._streams, _call(driver.Stream, driver.stream_flags.NON_BLOCKING))
+        stream = _call(driver.Stream, _NON_BLOCKING)
+        self._streams[int(stream.handle)] = stream
+        return int(stream.handle)
 
     def destroy_stream(self, stream: int) -> None:
         """See Cuda."""
@@ -90,7 +122,9 @@ class PyCuda:
 
     def create_event(self) -> int:
         """See Cuda."""
-        return self._held(self._events, _call(driver.Event))
+        number = next(self._numbers)
+        self._events[number] = _call(driver.Event)
+        return number
 
     def destroy_event(self, event: int) -> None:
         """See Cuda."""
@@ -103,6 +137,12 @@ class PyCuda:
     def wait(self, stream: int, event: int) -> None:
         """See Cuda."""
         _call(self._streams[stream].wait_for_event, self._events[event])
+
+    def follow(self, stream: int, producer: int) -> None:
+        """See Cuda. pycuda records events on streams of its own only, so here the host waits."""
+        status = self._driver.cuStreamSynchronize(ctypes.c_void_p(producer))
+        if status:
+            raise failed("cuStreamSynchronize", status)
 
     def synchronise_event(self, event: int) -> None:
         """See Cuda."""
@@ -133,9 +173,9 @@ class PyCuda:
         free, _ = _call(driver.mem_get_info)
         return int(free)
 
-    def _held(self, kept: dict[int, Any], thing: Any) -> int:
-        kept[int(thing.handle)] = thing
-        return int(thing.handle)
+
+def _leave(context: Any) -> None:
+    context.pop()
 
 
 def _host(address: int, size_bytes: int) -> Any:

@@ -27,6 +27,7 @@ class CudaPython:
             memory_bytes=int(properties.totalGlobalMem),
             driver=dotted(_call(cudart.cudaDriverGetVersion)),
             integrated=bool(properties.integrated),
+            multiprocessors=int(properties.multiProcessorCount),
         )
         self._pinned: dict[int, int] = {}  # numpy address -> CUDA address
         self._executables: dict[int, Any] = {}
@@ -62,9 +63,25 @@ class CudaPython:
         """See Cuda."""
         self._copy(target, source, size_bytes, cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice, stream)
 
+    def copy_rows_on_device(self, target: int, source: int, row_bytes: int, rows: int, pitch: int, stream: int) -> None:
+        """See Cuda."""
+        kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
+        _call(cudart.cudaMemcpy2DAsync, target, row_bytes, source, pitch, row_bytes, rows, kind, stream)
+
     def fill_zero(self, address: int, size_bytes: int, stream: int) -> None:
         """See Cuda."""
         _call(cudart.cudaMemsetAsync, address, 0, size_bytes, stream)
+
+    def memory_device(self, address: int) -> int | None:
+        """See Cuda."""
+        status, attributes = cudart.cudaPointerGetAttributes(address)
+        if status == cudart.cudaError_t.cudaErrorInvalidValue:
+            cudart.cudaGetLastError()  # or the next call would report it
+            return None
+        if status != cudart.cudaError_t.cudaSuccess:
+            raise failed("cudaPointerGetAttributes", status.name)
+        unknown = attributes.type == cudart.cudaMemoryType.cudaMemoryTypeUnregistered
+        return None if unknown else int(attributes.device)
 
     def create_stream(self) -> int:
         """See Cuda."""
@@ -93,6 +110,15 @@ class CudaPython:
     def wait(self, stream: int, event: int) -> None:
         """See Cuda."""
         _call(cudart.cudaStreamWaitEvent, stream, event, 0)
+
+    def follow(self, stream: int, producer: int) -> None:
+        """See Cuda."""
+        event = _call(cudart.cudaEventCreateWithFlags, cudart.cudaEventDisableTiming)
+        try:
+            _call(cudart.cudaEventRecord, event, producer)
+            _call(cudart.cudaStreamWaitEvent, stream, event, 0)
+        finally:
+            _call(cudart.cudaEventDestroy, event)  # CUDA keeps it until it has been reached
 
     def synchronise_event(self, event: int) -> None:
         """See Cuda."""

@@ -6,10 +6,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.runtime.device import Array, Device
+from glus_edge.runtime.cuda_array import CudaArray
+from glus_edge.runtime.cuda_device import CudaDevice, cuda_device
+from glus_edge.runtime.cuda_stream import Mark
+from glus_edge.runtime.device import ALIGNMENT, Array, Device
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.frame import Frame, FrameSize
 from glus_edge.runtime.manifest import ImageSettings
+from glus_edge.runtime.picture import DevicePicture, Picture, picture_from
 from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.resize_weights import bicubic, fixed_point_digits, sam_weights
 
@@ -22,6 +26,12 @@ class Pixels(Protocol):
 
     def sam(self, frame: Frame, target: Array) -> None:
         """SAM 2's."""
+
+    def picture(self, source: object) -> Picture:
+        """A frame's picture, from wherever these pixels can be made of. InputError: from nowhere they can."""
+
+    def let_go(self) -> None:
+        """Returns when no frame in device memory is read any more."""
 
     def close(self) -> None:
         """Releases what makes them."""
@@ -41,6 +51,13 @@ class HostPixels:
         """See Pixels."""
         self._device.write(target[0], sam_pixels(frame.rgb, self._sam))
 
+    def picture(self, source: object) -> Picture:
+        """See Pixels."""
+        return picture_from(source, None)
+
+    def let_go(self) -> None:
+        """Reads no device memory."""
+
     def close(self) -> None:
         """Holds nothing."""
 
@@ -59,6 +76,15 @@ class DevicePixels:
     def sam(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
         self._sam.make(frame, target, sam_matrices)
+
+    def picture(self, source: object) -> Picture:
+        """See Pixels."""
+        return picture_from(source, cuda_device(self._clip.engine.device))
+
+    def let_go(self) -> None:
+        """See Pixels."""
+        self._clip.let_go()
+        self._sam.let_go()
 
     def close(self) -> None:
         """Releases both engines."""
@@ -98,23 +124,58 @@ class _Tower:
         self.engine, self._output, self._side = engine, output, settings.size
         self._size: FrameSize | None = None
         self._fixed = {name: getattr(settings, name) for name in ("mean", "std")}
-        self._inputs: dict[str, Array] = {}
+        self._inputs: dict[str, Array] = {}  # all but the picture; they follow from its size
+        self._buffer: Array | None = None  # of pictures that cannot be read where they are
+        self._read: tuple[CudaArray, Mark] | None = None  # another library's memory, and the end of its last use
 
     def make(self, frame: Frame, target: Array, weights: Any) -> None:
         device = self.engine.device
         if frame.size != self._size:
             made = weights(frame.size, self._side)._asdict()
             made |= {name: np.array(values, np.float32).reshape(3, 1, 1) for name, values in self._fixed.items()}
-            self._inputs = {name: _uploaded(device, values) for name, values in made.items()}
-            self._inputs["rgb"] = device.empty(frame.rgb.shape, "uint8")
+            # together or not at all: device memory may run out
+            self._inputs, self._buffer = {name: _uploaded(device, values) for name, values in made.items()}, None
             self._size = frame.size
-        device.write(self._inputs["rgb"], frame.rgb)
         outputs: Mapping[str, Array] = {self._output: target}
-        self.engine.run(self._inputs, outputs)
+        if not isinstance(frame.picture, DevicePicture):
+            buffer = self._copied(frame.size)
+            device.write(buffer, frame.picture)
+            self.engine.run({**self._inputs, "rgb": buffer}, outputs)
+            return
+        self.let_go()
+        rgb, source = self._placed(frame.picture, cuda_device(device))
+        self.engine.run({**self._inputs, "rgb": rgb}, outputs)
+        self._read = source, cuda_device(device).mark(source)
+
+    def let_go(self) -> None:
+        if self._read is not None:
+            self._read[1].wait()
+            self._read = None
 
     def close(self) -> None:
+        self.let_go()
         self.engine.close()
-        self._inputs, self._size = {}, None
+        self._inputs, self._buffer, self._size = {}, None, None
+
+    def _placed(self, picture: DevicePicture, device: CudaDevice) -> tuple[Array, CudaArray]:
+        """The picture where the engine can read it, dense and aligned; and the memory it came from.
+
+        An array for each tower: of one array the two would wait for each other.
+        """
+        shape = (picture.height, picture.width, 3)
+        if picture.dense and picture.address % ALIGNMENT == 0:
+            source = device.adopt(picture.address, shape, "uint8", picture.owner)
+            return source, source
+        size = (picture.height - 1) * picture.pitch + 3 * picture.width
+        source = device.adopt(picture.address, (size,), "uint8", picture.owner)
+        buffer = self._copied(FrameSize(picture.height, picture.width))
+        device.copy_rows(buffer, source, picture.pitch)
+        return buffer, source
+
+    def _copied(self, size: FrameSize) -> Array:
+        if self._buffer is None:
+            self._buffer = self.engine.device.empty((*size, 3), "uint8")
+        return self._buffer
 
 
 def _uploaded(device: Device, values: NDArray[np.float32]) -> Array:

@@ -16,6 +16,7 @@ from glus_edge.runtime.key_frame import KeyFrame, key_frame_index
 from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.picture import Picture
 from glus_edge.runtime.pipeline import ahead
 from glus_edge.runtime.pixels import HostPixels, Pixels
 from glus_edge.runtime.refresh import RefreshRule, refresh_rule
@@ -88,6 +89,13 @@ class Segmenter:
         context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
         start = None if key_frame == "auto" else key_frame_index(key_frame, video.frame_count)
         return VideoRun(session, video, context, start, refresh_rule(refresh))
+
+    def picture(self, source: object) -> Picture:
+        """The `picture` of a Frame for videos of your own, from a numpy array, DLPack or the CUDA Array Interface.
+
+        InputError: no uint8 [H, W, 3], or it lies where it cannot be read.
+        """
+        return self._engines.pixels.picture(source)
 
     def stream(self, sentences: Sequence[str], *, policy: str = "window", refresh: str = "always") -> LiveSession:
         """A live session: `push` frames, get masks. Errors: InputError (sentence, policy, refresh)."""

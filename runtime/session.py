@@ -14,6 +14,7 @@ from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache
 from glus_edge.runtime.language_step import LanguageStep, row_granule
 from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngines
+from glus_edge.runtime.picture import Picture
 from glus_edge.runtime.pixels import Pixels
 from glus_edge.runtime.stopwatch import Stopwatch
 from glus_edge.runtime.window import Window, WindowPolicy
@@ -62,6 +63,14 @@ class Session:
             len(sentences),
             self._cache_capacity(len(prefix)),
         )
+
+    def picture(self, source: object) -> Picture:
+        """A frame's picture from a numpy array or from device memory. InputError: it cannot be used here."""
+        return self._engines.pixels.picture(source)
+
+    def let_go(self) -> None:
+        """Returns when no frame in device memory is read any more."""
+        self._engines.pixels.let_go()
 
     def read_context(self, frames: tuple[int, ...]) -> None:
         """Shows the language model these frames, whose tokens are held, as context for all that follows."""

@@ -8,7 +8,9 @@ import numpy as np
 
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda import Cuda, open_cuda
-from glus_edge.runtime.cuda_device import MAIN, CudaArray, CudaDevice, cuda_array
+from glus_edge.runtime.cuda_array import CudaArray, cuda_array
+from glus_edge.runtime.cuda_device import CudaDevice
+from glus_edge.runtime.cuda_stream import MAIN
 from glus_edge.runtime.device import ALIGNMENT, Array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.engine_store import EngineStore

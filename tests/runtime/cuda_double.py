@@ -12,6 +12,7 @@ import numpy as np
 from glus_edge.runtime.cuda import Gpu
 from glus_edge.runtime.device import ALIGNMENT
 
+LEGACY_DEFAULT_STREAM = 1
 POISON = 0xFF  # every byte: NaN in float32 and float16, -1 in int32
 
 
@@ -40,14 +41,16 @@ class CudaDouble:
 
     def __init__(self, graphs=True):
         self.has_graphs = graphs
-        self.gpu = Gpu("Test double", "0.0", 1 << 34, "0.0", integrated=False)
+        self.gpu = Gpu("Test double", "0.0", 1 << 34, "0.0", integrated=False, multiprocessors=1)
         self.log = []  # (call, stream) in the order enqueued
-        self.streams = {}
+        self.waits = []  # place in the log, who waits, for whom
+        self.streams = {LEGACY_DEFAULT_STREAM: Stream()}
         self.graphs = {}
         self.memory = {}  # address -> numpy block
+        self.devices = {}  # address -> number of its device, where it is not 0
         self._pinned = {}
         self._events = {}
-        self._next = 1
+        self._next = 16  # handles CUDA gives a meaning of their own are never given out
 
     def allocate(self, size_bytes):
         assert not self._capturing(), "allocation during capture"
@@ -82,6 +85,21 @@ class CudaDouble:
         self.check(source, size_bytes)
         self._copy("on_device", target, source, size_bytes, stream)
 
+    def copy_rows_on_device(self, target, source, row_bytes, rows, pitch, stream):
+        assert pitch >= row_bytes
+        self.check(source, (rows - 1) * pitch + row_bytes)
+        self.check(target, rows * row_bytes)
+
+        def copy():
+            for row in range(rows):
+                ctypes.memmove(target + row * row_bytes, source + row * pitch, row_bytes)
+
+        self.enqueue("on_device", stream, copy)
+
+    def memory_device(self, address):
+        inside = any(start <= address < start + size for start, (_, size) in self.memory.items())
+        return self.devices.get(address, 0) if inside else None
+
     def fill_zero(self, address, size_bytes, stream):
         self.check(address, size_bytes)
         self.enqueue("fill_zero", stream, lambda: ctypes.memset(address, 0, size_bytes))
@@ -109,6 +127,11 @@ class CudaDouble:
 
     def wait(self, stream, event):
         other, mark = self._events[event]
+        self.waits.append((len(self.log), stream, next(handle for handle, s in self.streams.items() if s is other)))
+        self.enqueue("wait", stream, lambda: other.run_to(mark))
+
+    def follow(self, stream, producer):
+        other, mark = self.streams[producer], self.streams[producer].enqueued
         self.enqueue("wait", stream, lambda: other.run_to(mark))
 
     def synchronise_event(self, event):
@@ -156,6 +179,10 @@ class CudaDouble:
 
     def calls(self, name):
         return sum(call == name for call, _ in self.log)
+
+    def waited(self, stream, other, before):
+        """How often `stream` was told to wait for `other`, up to a place in the log."""
+        return sum(place < before and pair == (stream, other) for place, *rest in self.waits for pair in [tuple(rest)])
 
     def _copy(self, kind, target, source, size_bytes, stream):
         if kind != "to_host":

@@ -29,7 +29,7 @@ def healthy() -> doctor.Report:
         disk=Space(100 << 30, 50 << 30),
         providers=(ProviderState("CPUExecutionProvider", True, "fine"),),
         tensorrt=replace(
-            report.tensorrt, gpu=Gpu("L4", "8.9", 24 << 30, "13.0", False), versions={"tensorrt": "10.13"}
+            report.tensorrt, gpu=Gpu("L4", "8.9", 24 << 30, "13.0", False, 58), versions={"tensorrt": "10.13"}
         ),
     )
 

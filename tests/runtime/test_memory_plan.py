@@ -56,7 +56,7 @@ def test_the_plan_adds_up_in_print():
     assert sum(parts) == pytest.approx(whole, abs=0.03)
 
 
-ORIN = Gpu("Orin", "8.7", 16 << 30, "12.6", integrated=True)
+ORIN = Gpu("Orin", "8.7", 16 << 30, "12.6", integrated=True, multiprocessors=8)
 
 
 def state(**changes):
@@ -68,7 +68,7 @@ def test_a_working_jetson_is_described_without_problems():
     report = replace(doctor.examine(), tensorrt=state())
     assert not list(doctor._device_problems(report))
     text = "\n".join(described_state(report.tensorrt))
-    for word in ("Orin (compute capability 8.7)", "17.2 GB", "CUDA 12.6", "JetPack", "10.3.0"):
+    for word in ("Orin (compute capability 8.7, 8 SMs)", "17.2 GB", "CUDA 12.6", "JetPack", "10.3.0"):
         assert word in text
 
 

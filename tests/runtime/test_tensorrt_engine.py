@@ -10,12 +10,11 @@ import pytest
 from glus_edge.runtime import EngineError, Segmenter
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda_device import CudaDevice
-from glus_edge.runtime.engine_build import EngineBuild, build_engines
 from glus_edge.runtime.signatures import Axis, GraphSignature, Limits, TensorSignature
-from glus_edge.runtime.tensorrt_build import BuildSettings
-from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtEngine, TensorRtOptions
+from glus_edge.runtime.tensorrt_engine import TensorRtEngine
 from tests.runtime import golden
 from tests.runtime.cuda_double import CudaDouble
+from tests.runtime.opened_double import Opened, with_engines
 from tests.runtime.tensorrt_double import tensorrt_double
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
@@ -24,37 +23,6 @@ pytestmark = pytest.mark.torch  # the bundle is exported first
 @pytest.fixture(scope="module")
 def built(golden_bundle, tmp_path_factory):
     return with_engines(golden_bundle, tmp_path_factory.mktemp("built") / "fp32")
-
-
-def with_engines(bundle, folder, limits=None):
-    shutil.copytree(bundle, folder, ignore=shutil.ignore_patterns("engines"))
-    cuda = CudaDouble()
-    build = EngineBuild(Bundle.open(folder), tensorrt_double(cuda), limits or Limits(), BuildSettings())
-    assert len(list(build_engines(build, cuda))) == 8
-    return folder
-
-
-class Opened:
-    """A segmenter over the doubles, and the doubles."""
-
-    def __init__(self, folder, cuda=None, **options):
-        self.cuda = cuda or CudaDouble()
-        self.tensorrt = tensorrt_double(self.cuda)
-        bundle = Bundle.open(folder)
-        self.backend = TensorRtBackend(
-            bundle, self.tensorrt, self.cuda, TensorRtOptions(**{"unchecked": True} | options)
-        )
-        self.segmenter = Segmenter(bundle, self.backend, self.backend.open_pixels())
-
-    def masks(self, sentences, **settings):
-        return [result.masks for result in self.segmenter.segment(golden.FRAMES, sentences, **settings)]
-
-    def frames(self, sentences):
-        """Log and copies of each frame."""
-        for _ in self.segmenter.segment(golden.FRAMES, sentences):
-            yield self.cuda.log, self.backend.device.copies
-            self.cuda.log.clear()
-            self.backend.device.copies.clear()
 
 
 @pytest.mark.parametrize("run", ["exp0", "exp1"])
