@@ -10,6 +10,7 @@ from torch import Tensor
 
 from glus_edge.training.language import LanguageSizes
 from glus_edge.training.network import CLIP_MEAN, CLIP_STD, SAM2_CONFIG, Glus, TowerSizes, build_tower
+from glus_edge.training.score_head import OFFICIAL_PREFIX, ScoreHead
 from glus_edge.training.tokenizer import NanoTokenizer
 
 TRANSFORMERS_VERSION = "4.31.0"  # the version whose format this is
@@ -25,7 +26,7 @@ def official_state(glus: Glus) -> dict[str, Tensor]:
     return state
 
 
-def language_config(glus: Glus, tower: TowerSizes) -> dict[str, Any]:
+def language_config(glus: Glus, tower: TowerSizes, vocabulary: int) -> dict[str, Any]:
     """`config.json` of the checkpoint."""
     sizes = glus.sizes
     return {
@@ -67,7 +68,7 @@ def language_config(glus: Glus, tower: TowerSizes) -> dict[str, Any]:
         "use_cache": False,
         "use_mm_proj": True,
         "vision_tower": "clip",
-        "vocab_size": sizes.vocabulary,
+        "vocab_size": vocabulary,
     }
 
 
@@ -111,13 +112,18 @@ def _preprocessor(tower: TowerSizes) -> dict[str, Any]:
     }
 
 
-def save_official(folder: Path, glus: Glus, tower: Any, sizes: TowerSizes, tokenizer: NanoTokenizer) -> None:
-    """Writes folder/checkpoint, folder/clip and folder/sam2.yaml."""
+def save_official(
+    folder: Path, glus: Glus, tower: Any, sizes: TowerSizes, tokenizer: NanoTokenizer, score: ScoreHead
+) -> None:
+    """Writes folder/checkpoint, folder/clip and folder/sam2.yaml; with [SCORE] if its stage has begun."""
     checkpoint, clip = folder / "checkpoint", folder / "clip"
     checkpoint.mkdir(parents=True, exist_ok=True)
     clip.mkdir(parents=True, exist_ok=True)
-    torch.save(official_state(glus), checkpoint / "pytorch_model.bin")
-    _write_json(checkpoint / "config.json", language_config(glus, sizes))
+    state = official_state(glus)
+    if score.trained:
+        state, tokenizer = score.official_state(state), NanoTokenizer(tokenizer.model, with_score=True)
+    torch.save(state, checkpoint / "pytorch_model.bin")
+    _write_json(checkpoint / "config.json", language_config(glus, sizes, tokenizer.vocabulary))
     generation = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
     _write_json(checkpoint / "generation_config.json", {"_from_model_config": True, **generation})
     tokenizer.save(checkpoint)
@@ -149,7 +155,8 @@ def load_official(folder: Path) -> tuple[Glus, Any, TowerSizes, NanoTokenizer]:
     )
     glus, tower = Glus(language, sizes), build_tower(sizes)
     state = torch.load(folder / "checkpoint" / "pytorch_model.bin", weights_only=True)
-    glus.load_state_dict({k: v for k, v in state.items() if not k.endswith("inv_freq")})
+    beside = ("rotary_emb.inv_freq", OFFICIAL_PREFIX)
+    glus.load_state_dict({k: v for k, v in state.items() if not any(part in k for part in beside)})
     tower.load_state_dict(torch.load(folder / "clip" / "pytorch_model.bin", weights_only=True))
     added = json.loads((folder / "checkpoint" / "added_tokens.json").read_text())
     model = (folder / "checkpoint" / "tokenizer.model").read_bytes()

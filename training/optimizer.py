@@ -49,6 +49,10 @@ class TrainingOptimizer:
             for group in part.param_groups:
                 group["lr"] = rate * group["rate_scale"]
 
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """What it moves."""
+        return [p for part in self.parts for group in part.param_groups for p in group["params"]]
+
     def zero_grad(self) -> None:
         """Forgets gradients."""
         for part in self.parts:
@@ -67,3 +71,17 @@ class TrainingOptimizer:
         """Goes on from a saved state."""
         for part, saved in zip(self.parts, state["parts"], strict=True):
             part.load_state_dict(saved)
+
+
+class ScoreOptimizer(TrainingOptimizer):
+    """AdamW for the stage of [SCORE], in which everything else rests."""
+
+    def __init__(self, learner: Learner, settings: TrainingSettings) -> None:
+        group = {"params": list(learner.score.parameters()), "rate_scale": 1.0}
+        self.parts = (torch.optim.AdamW([group], lr=1e-3, betas=(0.9, 0.98), weight_decay=settings.weight_decay),)
+
+
+def stage_optimizer(learner: Learner, settings: TrainingSettings, stage: int) -> TrainingOptimizer:
+    """The optimiser of a stage, by its number."""
+    score = stage < len(settings.stages) and settings.stages[stage].kind == "score"
+    return ScoreOptimizer(learner, settings) if score else TrainingOptimizer(learner, settings)

@@ -30,9 +30,14 @@ class Turns:
     answered_rows: torch.Tensor  # [N, turns] row before each [SEG] in an answered turn
 
 
-def prefix_ids(tokenizer: NanoTokenizer, tokens: int) -> NDArray[np.int64]:
-    """Rows up to the end of the context request, shared by all sentences; image tokens as -(1 + index)."""
+def prefix_ids(tokenizer: NanoTokenizer, tokens: int, *, context: bool = True) -> NDArray[np.int64]:
+    """Rows up to the end of the context request, shared by all sentences; image tokens as -(1 + index).
+
+    Without context frames there is no request either.
+    """
     ids = [tokenizer.begin, *tokenizer.encode(f"{SYSTEM} USER:")]
+    if not context:
+        return np.asarray(ids, np.int64)
     for frame in range(4):
         ids += [tokenizer.image_start, *_image(frame, tokens), tokenizer.image_end]
     return np.asarray(ids + tokenizer.encode(CONTEXT_REQUEST), np.int64)

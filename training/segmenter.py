@@ -104,8 +104,10 @@ def remember(sam: Any, conditioned: Tensor, logits: Tensor) -> Tensor:
     return slot
 
 
-def run_window(sam: Any, maps: ImageMaps, rows: Tensor, prompts: Tensor, *, training: bool) -> list[DecodedMasks]:
-    """Consecutive frames of many sentences, with memory.
+def run_window(
+    sam: Any, maps: ImageMaps, rows: Tensor, prompts: Tensor, *, training: bool, memory: bool = True
+) -> list[DecodedMasks]:
+    """Consecutive frames of many sentences.
 
     Args:
         sam: SAM2Base.
@@ -113,14 +115,15 @@ def run_window(sam: Any, maps: ImageMaps, rows: Tensor, prompts: Tensor, *, trai
         rows: index into `maps` for each sentence and frame, [N, frames].
         prompts: segment embeddings, [N, frames, D].
         training: memories keep mask 0; evaluation keeps the chosen mask.
+        memory: whether frames remember those before them.
     """
     bank: list[Tensor] = []
     out: list[DecodedMasks] = []
     for step in range(rows.shape[1]):
         here = ImageMaps(*(level[rows[:, step]] for level in maps))
-        conditioned = condition(sam, here.stride_16, [bank[s] for s in memory_steps(step)])
+        conditioned = condition(sam, here.stride_16, [bank[s] for s in memory_steps(step)] if memory else [])
         masks = decode(sam, conditioned, here, prompts[:, step])
         out.append(masks)
-        if step + 1 < rows.shape[1]:
+        if memory and step + 1 < rows.shape[1]:
             bank.append(remember(sam, conditioned, masks.logits[:, :1] if training else chosen_mask(masks)[0]))
     return out

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from glus_edge.training.ablation import WHOLE
 from glus_edge.training.batch import Mix
 from glus_edge.training.language import LanguageSizes
 from glus_edge.training.network import TowerSizes
@@ -10,6 +11,7 @@ Shares = tuple[tuple[str, float], ...]
 
 EASY: Shares = (("appearance", 0.75), ("relation", 0.08), ("motion", 0.12), ("none", 0.05))
 FULL: Shares = (("appearance", 0.24), ("relation", 0.22), ("motion", 0.46), ("none", 0.08))
+SCHOOLS = ("tower", "masks")  # kinds of stages in which a part learns by itself
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Stage:
     """One stage: what is learned, for how long, and from which sentences."""
 
     name: str
-    kind: str  # "tower", "masks", "ground" or "joint"
+    kind: str  # "tower", "masks", "ground", "joint" or "score"
     steps: int
     peak_rate: float
     first_shares: Shares = FULL
@@ -41,6 +43,7 @@ STAGES = (
     Stage("masks", "masks", 600, 1.5e-3, sentences=2, last_rate_share=0.2),
     Stage("ground", "ground", 3200, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=60),
     Stage("joint", "joint", 3000, 8e-4, last_rate_share=0.03),
+    Stage("score", "score", 300, 3e-3, warmup_steps=10, last_rate_share=0.05),
 )
 
 
@@ -60,5 +63,6 @@ class TrainingSettings:
     save_every: int = 50
     validation_batches: int = 4
     rollback_share: float = 0.6  # grounding below this share of its best goes back to the best
+    ablation: str = WHOLE  # what of the method the run goes without; a name of ABLATIONS
     language: LanguageSizes = field(default_factory=lambda: LanguageSizes(vocabulary=903))
     tower: TowerSizes = field(default_factory=TowerSizes)

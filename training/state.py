@@ -27,7 +27,7 @@ STATES = {"best": "best.pt", "newest": "state.pt"}
 
 
 def _modules(learner: Learner) -> dict[str, Any]:
-    return {"glus": learner.glus, "tower": learner.tower, "heads": learner.heads}
+    return {"glus": learner.glus, "tower": learner.tower, "heads": learner.heads, "score": learner.score}
 
 
 def pack(learner: Learner, place: dict[str, Any], folder: Path) -> None:
@@ -58,6 +58,8 @@ def unpack(folder: Path, learner: Learner) -> dict[str, Any]:
     for prefix, module in _modules(learner).items():
         start = f"{prefix}/"
         own = {k[len(start) :]: v for k, v in tensors.items() if k.startswith(start)}
+        if not own and module is learner.score:  # packed before there was one
+            continue
         module.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in own.items()})
     place: dict[str, Any] = json.loads((folder / PLACE).read_text())
     return place
@@ -72,7 +74,7 @@ def write_official(state: Path, folder: Path, settings: TrainingSettings) -> Non
         raise InputError(f"{state}: cannot be read ({error.strerror}), expected a state of a training run") from error
     except (RuntimeError, KeyError, UnpicklingError) as error:
         raise InputError(f"{state}: got {str(error).splitlines()[0]}, expected a state of this model") from error
-    save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+    save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
 
 
 def main() -> None:

@@ -1,18 +1,20 @@
 """What one training step computes in each stage."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from glus_edge.training.ablation import Ablation
 from glus_edge.training.batch import CONTEXT_FRAMES, Batch
 from glus_edge.training.heads import TrainingHeads, masks_from_owners
-from glus_edge.training.language import rotate, rotation_from_positions
+from glus_edge.training.language import KeyValue, rotate, rotation_from_positions
 from glus_edge.training.losses import ContrastBank, coarse_loss, mask_loss, pointer_loss
 from glus_edge.training.network import Glus, LanguageStates, TowerSizes, clip_pixels, sam_pixels, tower_tokens
 from glus_edge.training.prompt import IGNORED, Turns, attention_mask, prefix_ids, turn_sequences
+from glus_edge.training.score_head import ScoreHead
 from glus_edge.training.segmenter import DecodedMasks, image_maps, run_window
 from glus_edge.training.tokenizer import NanoTokenizer
 
@@ -32,6 +34,8 @@ class Learner:
     tokenizer: NanoTokenizer
     sizes: TowerSizes
     contrast: ContrastBank
+    score: ScoreHead
+    ablation: Ablation = field(default_factory=Ablation)
 
     @property
     def sam(self) -> Any:
@@ -64,14 +68,11 @@ def run_language(learner: Learner, batch: Batch, tokens: Tensor) -> LanguageOutp
     v, _, t, _ = tokens.shape
     s = len(batch.texts[0])
     image = glus.model.mm_projector(tokens)  # [V, F, T, hidden]
-    table = glus.model.embed_tokens.weight.to(image.dtype)
-    prefix = torch.from_numpy(prefix_ids(tokenizer, t))
-    rows = _rows(table, image[:, :CONTEXT_FRAMES], prefix.expand(v, -1), torch.arange(v))
-    length = rows.shape[1]
-    context = glus.run_language(rows, torch.arange(length)[None], None, None)
-    past = [(k.repeat_interleave(s, 0), w.repeat_interleave(s, 0)) for k, w in context.own]
+    context = run_context(learner, image)
+    length = context[0][0].shape[2]
+    past = [(k.repeat_interleave(s, 0), w.repeat_interleave(s, 0)) for k, w in context]
     turns = turn_sequences(tokenizer, [text for texts in batch.texts for text in texts], t)
-    rows = _rows(table, image[:, CONTEXT_FRAMES:], turns.ids, torch.arange(v).repeat_interleave(s))
+    rows = embedded_rows(glus, image[:, CONTEXT_FRAMES:], turns.ids, torch.arange(v).repeat_interleave(s))
     mask = attention_mask(turns, length, rows.dtype)
     states = glus.run_language(rows, turns.positions + length, mask, past)
     hidden = states.final
@@ -86,8 +87,17 @@ def run_language(learner: Learner, batch: Batch, tokens: Tensor) -> LanguageOutp
     )
 
 
-def _rows(table: Tensor, image: Tensor, ids: Tensor, video: Tensor) -> Tensor:
+def run_context(learner: Learner, image: Tensor) -> list[KeyValue]:
+    """Keys and values of what every prompt of a video begins with; `image` [V, F, T, hidden], context frames first."""
+    v, _, t, _ = image.shape
+    prefix = torch.from_numpy(prefix_ids(learner.tokenizer, t, context=learner.ablation.context))
+    rows = embedded_rows(learner.glus, image[:, :CONTEXT_FRAMES], prefix.expand(v, -1), torch.arange(v))
+    return learner.glus.run_language(rows, torch.arange(rows.shape[1])[None], None, None).own
+
+
+def embedded_rows(glus: Glus, image: Tensor, ids: Tensor, video: Tensor) -> Tensor:
     """Embeds ids [N, R]; negative ones are image tokens -(1 + index) of the row's video: [N, R, hidden]."""
+    table = glus.model.embed_tokens.weight.to(image.dtype)
     per_video = image.shape[1] * image.shape[2]
     index = torch.where(ids >= 0, ids, len(table) + video[:, None] * per_video - ids - 1)
     return F.embedding(index, torch.cat((table, image.flatten(0, 2))))
@@ -143,7 +153,7 @@ def run_masks(learner: Learner, batch: Batch, prompts: Tensor, *, training: bool
     frames = batch.frames[:, CONTEXT_FRAMES:]
     maps = image_maps(learner.sam, sam_pixels(frames.flatten(0, 1), learner.sam.image_size))
     rows = torch.arange(v * 4).view(v, 1, 4).expand(v, s, 4).reshape(v * s, 4)
-    return run_window(learner.sam, maps, rows, prompts, training=training)
+    return run_window(learner.sam, maps, rows, prompts, training=training, memory=learner.ablation.memory)
 
 
 def masks_loss(learner: Learner, batch: Batch, outputs: list[DecodedMasks]) -> Tensor:
@@ -177,15 +187,24 @@ def _grounding(learner: Learner, batch: Batch, out: LanguageOutput) -> dict[str,
     cover = target_cover(batch)
     videos = batch.targets.shape[:2]
     place = learner.heads.place
-    return {
+    losses = {
         "text": 0.3 * out.text_loss,
         "place": coarse_loss(place(out.open_hidden).float(), cover)
         + 0.5 * coarse_loss(place(out.answered_hidden).float(), cover),
-        "track": 0.5 * learner.heads.track_loss(out.track_rows.view(*videos, *out.track_rows.shape[1:]), batch),
         "motion": 0.4 * learner.heads.motion_loss(out.motion_rows.view(*videos, *out.motion_rows.shape[1:]), batch),
         "point": pointer_loss(out.pointers, cover),
         "match": learner.heads.match_loss(out.match_rows[:, 1:], cover[:, 1:]),
     }
+    if learner.ablation.context:
+        rows = out.track_rows.view(*videos, *out.track_rows.shape[1:])
+        losses["track"] = 0.5 * learner.heads.track_loss(rows, batch)
+    return losses
+
+
+def _contrast(learner: Learner, batch: Batch, prompts: Tensor) -> dict[str, Tensor]:
+    if not learner.ablation.contrast:
+        return {}
+    return {"contrast": 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))}
 
 
 def ground_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
@@ -197,8 +216,7 @@ def ground_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     with torch.no_grad():
         wanted = learner.heads.teacher_prompt(target_cover(batch), learner.sam).float()
     losses["prompt"] = F.smooth_l1_loss(prompts, wanted)
-    losses["contrast"] = 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))
-    return losses
+    return losses | _contrast(learner, batch, prompts)
 
 
 def joint_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
@@ -214,8 +232,7 @@ def joint_step(learner: Learner, batch: Batch) -> dict[str, Tensor]:
     masked = replace(batch, targets=batch.targets[:, some])
     asked = prompts.view(v, s, *prompts.shape[1:])[:, some].flatten(0, 1)
     losses["mask"] = masks_loss(learner, masked, run_masks(learner, masked, asked, training=True))
-    losses["contrast"] = 0.1 * learner.contrast.loss(prompts.flatten(0, 1), groups_of(batch))
-    return losses
+    return losses | _contrast(learner, batch, prompts)
 
 
 STEPS = {"tower": tower_step, "masks": masks_step, "ground": ground_step, "joint": joint_step}

@@ -16,17 +16,24 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
+from glus_edge.runtime.errors import InputError
+from glus_edge.training.ablation import ABLATIONS, WHOLE
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import stream_batches
 from glus_edge.training.checkpoint import save_official
 from glus_edge.training.heads import TrainingHeads
 from glus_edge.training.losses import ContrastBank
 from glus_edge.training.network import Glus, build_tower
-from glus_edge.training.optimizer import TrainingOptimizer, parameters
-from glus_edge.training.settings import Stage, TrainingSettings
+from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
+from glus_edge.training.score import score_step, validate_scores
+from glus_edge.training.score_head import ScoreHead
+from glus_edge.training.settings import SCHOOLS, Stage, TrainingSettings
 from glus_edge.training.steps import STEPS, Learner
 from glus_edge.training.tokenizer import NanoTokenizer, train_tokenizer
 from glus_edge.training.validation import validate, validation_batches
+
+_STEPS = {**STEPS, "score": score_step}
+_JUDGED_BY = ("score/agreement", "mask/all", "place/all")  # the first that a stage's validation has
 
 
 def build_learner(settings: TrainingSettings) -> Learner:
@@ -37,7 +44,9 @@ def build_learner(settings: TrainingSettings) -> Learner:
     glus, tower = Glus(settings.language, settings.tower), build_tower(settings.tower)
     width = glus.model.visual_model.hidden_dim
     heads = TrainingHeads(settings.language, settings.tower, width)
-    return Learner(glus, tower, heads, tokenizer, settings.tower, ContrastBank(width))
+    score = ScoreHead(settings.language.hidden, width)  # last: what the others draw does not depend on it
+    bank = ContrastBank(width)
+    return Learner(glus, tower, heads, tokenizer, settings.tower, bank, score, ABLATIONS[settings.ablation])
 
 
 def learning_rate(stage: Stage, step: int) -> float:
@@ -55,10 +64,10 @@ def train_step(
     """One step of a stage; gradients are averaged over the processes. Returns the losses."""
     optimizer.set_rate(learning_rate(stage, step))
     with torch.autocast("cpu", torch.bfloat16):
-        losses = STEPS[stage.kind](learner, batch)
+        losses = _STEPS[stage.kind](learner, batch)
     optimizer.zero_grad()
     torch.autograd.backward(torch.stack([loss.float() for loss in losses.values()]).sum())
-    live = [p for p in parameters(learner) if p.grad is not None]
+    live = [p for p in optimizer.parameters() if p.grad is not None]
     if dist.is_initialized():
         flat = torch.cat([p.grad.flatten() for p in live if p.grad is not None])
         dist.all_reduce(flat)
@@ -76,6 +85,7 @@ def save_state(path: Path, learner: Learner, optimizer: TrainingOptimizer | None
         "glus": learner.glus.state_dict(),
         "tower": learner.tower.state_dict(),
         "heads": learner.heads.state_dict(),
+        "score": learner.score.state_dict(),
         "optimizer": optimizer.state_dict() if optimizer else None,
         "place": place,
     }
@@ -88,6 +98,8 @@ def load_model(path: Path, learner: Learner) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(path, weights_only=True)
     learner.glus.load_state_dict(state["glus"])
     learner.tower.load_state_dict(state["tower"])
+    if "score" in state:  # states of runs begun before there was one have none
+        learner.score.load_state_dict(state["score"])
     return state
 
 
@@ -104,14 +116,18 @@ class Run:
     def __init__(self, output: Path, settings: TrainingSettings, rank: int) -> None:
         self.output, self.settings, self.rank = output, settings, rank
         self.learner = build_learner(settings)
-        self.optimizer = TrainingOptimizer(self.learner, settings)
         self.place: dict[str, Any] = {"stage": 0, "step": 0, "best": 0.0, "seconds": 0.0}
         self.started = time.time()
+        state = None
         if (output / "state.pt").exists():
             state = load_state(output / "state.pt", self.learner)
             self.place = state["place"]
-            if state["optimizer"]:
-                self.optimizer.load_state_dict(state["optimizer"])
+            begun = self.place.get("ablation", settings.ablation)
+            if begun != settings.ablation:
+                raise InputError(f"{output}: got --ablation {settings.ablation}, expected {begun}, as it was begun")
+        self.optimizer = stage_optimizer(self.learner, settings, self.place["stage"])
+        if state is not None and state["optimizer"]:
+            self.optimizer.load_state_dict(state["optimizer"])
         self.spent = float(self.place["seconds"])
         torch.manual_seed(settings.seed + 1000 * rank + int(self.place["step"]))
         self.checks = validation_batches(settings.validation_batches) if rank == 0 else []
@@ -136,12 +152,14 @@ class Run:
             while self.place["stage"] < len(self.settings.stages):
                 self.one_stage(self.settings.stages[self.place["stage"]])
                 self.place.update(stage=self.place["stage"] + 1, step=0, best=0.0)
-                self.optimizer = TrainingOptimizer(self.learner, self.settings)
+                self.optimizer = stage_optimizer(self.learner, self.settings, self.place["stage"])
                 self.keep("state.pt")
 
     def one_stage(self, stage: Stage) -> None:
         """The steps of a stage that are left."""
         s = self.settings
+        if stage.kind not in SCHOOLS:  # up to here all rows of the ablation table are the same run
+            self.place["ablation"] = s.ablation
         first = int(self.place["step"])
         world = s.processes
         base = (s.seed * 64 + self.place["stage"]) * 10_000_000 + self.rank
@@ -168,9 +186,12 @@ class Run:
         if self.rank == 0:
             self.learner.glus.eval()
             with torch.autocast("cpu", torch.bfloat16):
-                found = validate(self.learner, self.checks, stage.kind)
+                if stage.kind == "score":
+                    found = validate_scores(self.learner, self.checks)
+                else:
+                    found = validate(self.learner, self.checks, stage.kind)
             self.learner.glus.train()
-            score = found.get("mask/all", found.get("place/all", 0.0))
+            score = next((found[name] for name in _JUDGED_BY if name in found), 0.0)
             self.log(stage=stage.name, step=self.place["step"], total_s=self.place["seconds"], validation=found)
             if score > self.place["best"]:
                 self.place["best"] = score
@@ -201,7 +222,7 @@ def _process(rank: int, output: Path, settings: TrainingSettings) -> None:
     run.all_stages()
     if rank == 0:
         learner = run.learner
-        save_official(output, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+        save_official(output, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
     if settings.processes > 1:
         dist.destroy_process_group()
 
@@ -223,8 +244,12 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=2, help="processes of one thread each")
+    parser.add_argument(
+        "--ablation", choices=list(ABLATIONS), default=WHOLE, help="a row of the ablation table (default: the whole)"
+    )
     arguments = parser.parse_args()
-    train(arguments.output, TrainingSettings(seed=arguments.seed, processes=arguments.processes))
+    settings = TrainingSettings(seed=arguments.seed, processes=arguments.processes, ablation=arguments.ablation)
+    train(arguments.output, settings)
 
 
 if __name__ == "__main__":

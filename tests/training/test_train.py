@@ -9,7 +9,7 @@ import torch
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import make_batch
 from glus_edge.training.checkpoint import load_official, save_official
-from glus_edge.training.optimizer import TrainingOptimizer
+from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
 from glus_edge.training.segmenter import memory_steps
 from glus_edge.training.settings import STAGES
 from glus_edge.training.state import LARGEST_FILE_BYTES, pack, unpack
@@ -20,10 +20,10 @@ from tests.training.tiny import tiny_settings, tiny_stage
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 
 
-@pytest.mark.parametrize("kind", ["tower", "masks", "ground", "joint"])
+@pytest.mark.parametrize("kind", ["tower", "masks", "ground", "joint", "score"])
 def test_a_handful_of_steps_lowers_the_loss(learner: Learner, kind: str) -> None:
     stage = tiny_stage(kind, 8)
-    optimizer = TrainingOptimizer(learner, tiny_settings())
+    optimizer = stage_optimizer(learner, tiny_settings(stage), 0)
     batch = make_batch(3, stage.mix(0))
     with plain_attention_everywhere():
         losses = [sum(train_step(learner, optimizer, batch, stage, i, 1.0).values()) for i in range(8)]
@@ -69,7 +69,7 @@ def test_a_run_logs_its_curves_and_ends_in_the_official_format(tmp_path: Path) -
 
 
 def test_a_checkpoint_round_trips_under_its_official_names(learner: Learner, tmp_path: Path) -> None:
-    save_official(tmp_path, learner.glus, learner.tower, learner.sizes, learner.tokenizer)
+    save_official(tmp_path, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
     state = torch.load(tmp_path / "checkpoint" / "pytorch_model.bin", weights_only=True)
     for name in (
         "model.embed_tokens.weight",
