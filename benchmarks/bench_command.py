@@ -30,7 +30,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_bundle_argument(parser)
     parser.add_argument("--video", type=Path, help="a file or folder of frames, looped (default: made up, 480 x 854)")
     parser.add_argument("--policy", default=",".join(POLICIES), metavar="P,P", help="(default: %(default)s)")
-    parser.add_argument("--refresh", default="always", metavar="RULE", help="of every policy; see `segment`")
+    for rule in ("refresh", "memory", "lost"):
+        usual = getattr(BenchSettings, rule)
+        parser.add_argument(f"--{rule}", default=usual, metavar="RULE", help="of every policy; see `segment`")
     parser.add_argument("--sentences", default="1,8", metavar="N,N", help="asked at once (default: %(default)s)")
     parser.add_argument(
         "--frames",
@@ -57,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         "provider": arguments.provider,
         "refresh": settings.refresh,
+        "memory": settings.memory,
+        "lost": settings.lost,
         "video": settings.video.name if settings.video else "made up",
     }
     if arguments.soak is not None:
@@ -98,6 +102,8 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
         video=arguments.video,
         policies=_policies(arguments.policy),
         refresh=arguments.refresh,
+        memory=arguments.memory,
+        lost=arguments.lost,
         sentences=_counts(arguments.sentences),
         rounds=-(-arguments.frames // BLOCK_FRAMES),
         baseline=_baseline(arguments) if arguments.baseline else None,

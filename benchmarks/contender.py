@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.counting_engine import CountingBackend, Counts
+from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.video import Video
 
@@ -48,14 +49,13 @@ class Contender:
         segmenter: Segmenter,
         backend: CountingBackend,
         video: Video,
-        policy: str,
-        refresh: str,
+        choice: LoopChoice,
         sentences: Sequence[str],
     ) -> None:
         """`backend`: the one `segmenter` was opened with."""
-        self.policy, self.sentences = policy, tuple(sentences)
+        self.policy, self.sentences = choice.policy, tuple(sentences)
         self._backend = backend
-        self._results = segmenter.segment(video, self.sentences, policy=policy, refresh=refresh).with_frames()
+        self._results = segmenter.segment(video, self.sentences, **asdict(choice)).with_frames()
 
     def block(self, frames: int = BLOCK_FRAMES) -> Block:
         """Runs the next frames of the video."""

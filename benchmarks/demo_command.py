@@ -14,6 +14,7 @@ from glus_edge.benchmarks.datasets import ReferringVideo, Sentence
 from glus_edge.benchmarks.shipped_clip import ShippedClip
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import Request, add_engine_arguments, options_from_arguments, segment_into
+from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.output_folder import OVERLAY_FILE, check_output_folder
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.segmenter import Segmenter
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Segments the clip, all its sentences at once, and prints a table."""
     check_output_folder(arguments.output, arguments.overwrite)
     clip = ShippedClip()
-    request = Request(tuple(sentence.text for sentence in clip.sentences), arguments.policy)
+    request = Request(tuple(sentence.text for sentence in clip.sentences), LoopChoice(arguments.policy))
     results: list[FrameResult] = []
     ended: list[float] = []
 

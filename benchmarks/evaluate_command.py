@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,12 @@ from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, Summary, evaluate, summary
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
+from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.progress import terminal_bar
 from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.window import POLICIES
 
 FORMAT = "glus-edge evaluation"
 
@@ -31,10 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the generated held-out set, or a folder in MeViS's format (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, required=True, metavar="JSON", help="the record to write")
-    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
-    parser.add_argument(
-        "--refresh", default="always", metavar="RULE", help="when the language model is asked; see `segment`"
-    )
+    add_loop_arguments(parser)
     parser.add_argument("--keyframe", default="first", metavar="first|N", help="see `segment` (default: %(default)s)")
     parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
     parser.add_argument(
@@ -53,7 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     videos = len(dataset) if arguments.videos is None else arguments.videos
     if not 0 < videos <= len(dataset):
         raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
-    rules = Rules(arguments.policy, arguments.refresh, arguments.keyframe)
+    choice = choice_from_arguments(arguments)
+    rules = Rules(**asdict(choice), key_frame=arguments.keyframe)
     with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
         scores = evaluate(segmenter, dataset, videos, rules, terminal_bar)
         manifest = segmenter.bundle.manifest

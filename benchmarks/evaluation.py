@@ -1,9 +1,10 @@
 """Runs a bundle over a dataset and scores every sentence."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy import boundary_accuracy, region_similarity
 from glus_edge.benchmarks.datasets import NO_TARGET, Dataset, ReferringVideo, Sentence
@@ -12,6 +13,7 @@ from glus_edge.runtime.progress import Progress
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.signatures import Limits
 
+ROW = 5  # figures of a `frame_row`
 KINDS = ("appearance", "relation", "motion")
 
 
@@ -52,6 +54,8 @@ class Rules:
 
     policy: str = "exact"
     refresh: str = "always"
+    memory: str = "reference"
+    lost: str = "never"
     key_frame: KeyFrame = "first"
 
 
@@ -86,26 +90,26 @@ def _scores(segmenter: Segmenter, asked: ReferringVideo, rules: Rules) -> list[S
         for start in range(0, len(asked.sentences), Limits().sentences):
             batch = asked.sentences[start : start + Limits().sentences]
             texts = [sentence.text for sentence in batch]
-            rows = np.zeros((video.frame_count, len(batch), 5))  # J, F, empty, segmented, asked
-            for result in segmenter.segment(
-                video, texts, policy=rules.policy, refresh=rules.refresh, key_frame=rules.key_frame
-            ):
+            rows = np.zeros((video.frame_count, len(batch), ROW))
+            for result in segmenter.segment(video, texts, **asdict(rules)):
                 truth = asked.truth(result.index)[start : start + len(batch)]
                 for row, mask, true, scored in zip(rows[result.index], result.masks, truth, result.scores, strict=True):
-                    row[:] = (
-                        region_similarity(mask, true),
-                        boundary_accuracy(mask, true),
-                        not mask.any(),
-                        scored.segmented,
-                        result.asked,
-                    )
-            scores += [_score(asked.name, each, rows[:, place]) for place, each in enumerate(batch)]
+                    row[:] = frame_row(mask, true, scored.segmented, result.asked)
+            scores += [score_of(asked.name, each, rows[:, place]) for place, each in enumerate(batch)]
     finally:
         video.close()
     return scores
 
 
-def _score(video: str, sentence: Sentence, rows: np.ndarray) -> SentenceScore:
+def frame_row(
+    mask: NDArray[np.bool_], true: NDArray[np.bool_], segmented: bool, asked: bool
+) -> tuple[float, float, bool, bool, bool]:
+    """One frame's share of a SentenceScore: J, F, empty, segmented, asked."""
+    return region_similarity(mask, true), boundary_accuracy(mask, true), not mask.any(), segmented, asked
+
+
+def score_of(video: str, sentence: Sentence, rows: NDArray[np.float64]) -> SentenceScore:
+    """The score of one sentence from its frames' rows, [frames, ROW]."""
     region, boundary, empty, segmented, asked = (100 * rows.mean(axis=0)).tolist()
     return SentenceScore(
         video, sentence.key, sentence.text, sentence.kind, len(rows), region, boundary, empty, segmented, asked

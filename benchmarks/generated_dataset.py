@@ -8,19 +8,21 @@ from numpy.typing import NDArray
 from glus_edge.benchmarks.datasets import GENERATED, Sentence
 from glus_edge.benchmarks.memory_video import MemoryVideo
 from glus_edge.runtime.video import Video
-from glus_edge.training.video import HELD_OUT, GeneratedVideo, generate_set
+from glus_edge.training.video import HELD_OUT, GeneratedVideo, VideoSet, generate_set
 
 
 class GeneratedDataset:
-    """Videos 0 .. n-1 of the held-out set."""
+    """Videos 0 .. n-1 of a set: by default the held-out one."""
 
-    name = GENERATED
+    def __init__(self, which: VideoSet = HELD_OUT, name: str = GENERATED) -> None:
+        self.name = name
+        self._which = which
 
     def __len__(self) -> int:
-        return HELD_OUT.videos
+        return self._which.videos
 
     def __getitem__(self, number: int, /) -> "GeneratedReferringVideo":
-        return GeneratedReferringVideo(f"{number:03d}", generate_set(HELD_OUT, range(len(self))[number]))
+        return GeneratedReferringVideo(f"{number:03d}", generate_set(self._which, range(len(self))[number]))
 
 
 class GeneratedReferringVideo:

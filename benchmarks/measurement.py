@@ -13,6 +13,7 @@ from glus_edge.benchmarks.reference_process import ReferenceProcess, ReferenceSe
 from glus_edge.benchmarks.resident import peak_bytes, resident_bytes
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.progress import Progress
 from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions
@@ -35,10 +36,16 @@ class BenchSettings:
     options: SegmenterOptions
     video: Path | None = None
     policies: tuple[str, ...] = ("exact", "window", "rolling")
-    refresh: str = "always"  # of every policy
+    refresh: str = "always"  # of every policy, as are the next two
+    memory: str = "reference"
+    lost: str = "never"
     sentences: tuple[int, ...] = (1, 8)
     rounds: int = 5  # of BLOCK_FRAMES frames each
     baseline: BaselineSource | None = None
+
+    def choice(self, policy: str) -> LoopChoice:
+        """The rules of one policy's run."""
+        return LoopChoice(policy, self.refresh, self.memory, self.lost)
 
     @property
     def frames(self) -> int:
@@ -98,7 +105,7 @@ def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, M
             for count in settings.sentences:
                 video = bench_video(settings.video, settings.frames)
                 sentences = bench_sentences(count)
-                contender = Contender(segmenter, backend, video, policy, settings.refresh, sentences)
+                contender = Contender(segmenter, backend, video, settings.choice(policy), sentences)
                 stack.callback(contender.close)
                 runners[policy, count] = contender
         baseline = None

@@ -12,7 +12,7 @@ from glus_edge.export.mask_decoder import STABILITY_DELTA, STABILITY_THRESHOLD
 from glus_edge.export.sam2_config import sam2_config
 from glus_edge.export.sam2_model import built, load_weights
 from glus_edge.runtime.manifest import MemorySettings
-from glus_edge.runtime.memory_bank import attended_steps
+from glus_edge.runtime.memory_rule import attended_steps
 from glus_edge.runtime.stopwatch import Stopwatch
 
 

@@ -1,7 +1,7 @@
 """Does memory grow with the length of the video? Thousands of frames, and the resident bytes along the way."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from glus_edge.benchmarks.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.measurement import BenchSettings
@@ -40,7 +40,7 @@ def soak(settings: BenchSettings, frames: int, progress: Progress) -> Soak:
     resident = []
     with Segmenter.open(settings.bundle, settings.options) as segmenter:
         video = bench_video(settings.video, frames)
-        results = segmenter.segment(video, bench_sentences(count), policy=policy, refresh=settings.refresh)
+        results = segmenter.segment(video, bench_sentences(count), **asdict(settings.choice(policy)))
         for done, _ in enumerate(progress(results, frames, "soaking"), start=1):
             if done in marks:
                 size = resident_bytes()

@@ -1,17 +1,18 @@
 """The context/query loop: one pass over consecutive frames. `Direction.step` is the algorithm."""
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.loop_rules import LoopRules
+from glus_edge.runtime.lost_target import TargetState, Verdict
 from glus_edge.runtime.mask_tracker import Tracked
+from glus_edge.runtime.memory_rule import Memory
 from glus_edge.runtime.preprocess import masks_from_logits
-from glus_edge.runtime.refresh import BackOff, RefreshRule, Signals
+from glus_edge.runtime.refresh import BackOff
 from glus_edge.runtime.result import FrameResult, Scores
+from glus_edge.runtime.scene import Scene
 from glus_edge.runtime.session import Session
-
-_HISTOGRAM_SIDE = 128  # pixels; the frame is reduced to this before its colours are counted
+from glus_edge.runtime.signals import SignalReader, Signals
 
 
 class Direction:
@@ -21,21 +22,22 @@ class Direction:
     other, embeddings serve until they are replaced.
     """
 
-    def __init__(self, session: Session, refresh: RefreshRule | None = None) -> None:
+    def __init__(self, session: Session, rules: LoopRules | None = None) -> None:
         self.session = session
-        self._refresh = refresh or RefreshRule()
-        self._tracker = session.tracker()
+        self._rules = rules or LoopRules()
+        self._tracker = session.tracker(self._rules.memory)
         self._embedding = session.new_embedding()
         self._known = np.zeros(session.sentences, np.bool_)  # sentences that have an embedding
+        self._targets = [TargetState()] * session.sentences
         self._back_off = BackOff()
         self._step = 0
         self._age: int | None = None  # frames since the language model was asked
         self._window: list[int] = []  # query frames of the last prompt
-        self._asked = 0
+        self._asked = 0  # questions since the conversation began
         self._recent: list[Frame] = []  # the frames a contiguous window may show
-        self._signals: tuple[Signals, ...] = ()
-        self._logits: NDArray[np.bool_] | None = None  # the masks of the frame before, at the decoder's size
-        self._histogram: NDArray[np.float32] | None = None  # of the frame asked about last
+        self._reader = SignalReader(session.sentences)
+        self._signals: dict[int, Signals] = {}  # of the frame before, of sentences whose object is not lost
+        self._scene = Scene()  # of the frame asked about last
 
     def step(self, frame: Frame) -> FrameResult:
         """The masks of the next frame."""
@@ -43,43 +45,67 @@ class Direction:
         session.features.begin(frame)
         self._recent = [*self._recent, frame][-session.query_frames :]
         self._age = None if self._age is None else self._age + 1
-        asked = self._age is None or (
-            self._back_off.allows(self._age)
-            and self._refresh.ask_before(self._age, self._signals, self._scene_change(frame))
-        )
+        asked = self._must_ask(frame)
         if asked:
             self._ask(frame)
-        tracked = None
+        tracked, verdicts = None, {}
         if self._known.any():
             session.features.encode(frame)
-            self._tracker.condition(self._step)
+            self._tracker.condition()
             tracked = self._tracker.decode(self._embedding)
-            if not asked and self._doubts(tracked):
+            signals = self._read(tracked, asked)
+            if not asked and self._doubts(signals):
                 asked = True
                 self._ask(frame)
                 tracked = self._tracker.decode(self._embedding)
-            self._tracker.remember(self._step, frozenset(np.flatnonzero(self._known).tolist()))
+                signals = self._read(tracked, asked)
+            verdicts = self._watch(tracked, signals, asked)
+        else:
+            self._tracker.remember(self._step, {})
         with stopwatch.stage("masks"):
             masks = np.zeros((session.sentences, *frame.size), np.bool_)
-            if tracked is not None:
-                masks[self._known] = masks_from_logits(tracked.mask_logits[self._known], *frame.size)
-                self._watch(tracked)
+            shown = [sentence for sentence, verdict in verdicts.items() if verdict.visible]
+            if tracked is not None and shown:
+                masks[shown] = masks_from_logits(tracked.mask_logits[shown], *frame.size)
         self._step += 1
-        return FrameResult(frame.index, masks, _scores(tracked, self._known.tolist()), stopwatch.take(), asked)
+        return FrameResult(frame.index, masks, _scores(tracked, verdicts, session.sentences), stopwatch.take(), asked)
+
+    def restart_conversation(self) -> None:
+        """Lets the next window begin with one turn: the context has changed, and nothing behind it is cached."""
+        self._window, self._asked = [], 0
 
     def fork(self) -> "Direction":
         """The other way from here: same window, memory, embeddings and step, in buffers of its own."""
-        other = Direction(self.session, self._refresh)
-        self._tracker.copy_to(other._tracker)
-        self.session.copy_embedding(other._embedding, self._embedding)
-        other._known, other._step, other._age = self._known.copy(), self._step, self._age
+        return self._copied_to(Direction(self.session, self._rules), tuple(range(self.session.sentences)))
+
+    def of(self, sentences: tuple[int, ...]) -> "Direction":
+        """The same loop for some of its sentences, in a session of their own; each goes on as it would have."""
+        return self._copied_to(Direction(self.session.of(sentences), self._rules), sentences)
+
+    def _copied_to(self, other: "Direction", sentences: tuple[int, ...]) -> "Direction":
+        self._tracker.copy_to(other._tracker, sentences)
+        for row, sentence in enumerate(sentences):
+            self.session.copy_embedding(other._embedding[row], self._embedding[sentence])
+        other._known, other._targets = self._known[list(sentences)], [self._targets[i] for i in sentences]
+        other._step, other._age, other._back_off = self._step, self._age, self._back_off.copy()
         other._window, other._asked, other._recent = list(self._window), self._asked, list(self._recent)
-        other._signals, other._logits, other._histogram = self._signals, self._logits, self._histogram
+        other._reader, other._scene = self._reader.of(sentences), self._scene.copy()
+        other._signals = {row: self._signals[i] for row, i in enumerate(sentences) if i in self._signals}
         return other
+
+    def _must_ask(self, frame: Frame) -> bool:
+        if self._age is None:
+            return True
+        if not self._back_off.allows(self._age):
+            return False
+        change = self._scene.change(frame) if self._rules.watches_scene else 0.0
+        wanted = (target.wants_question(self._age, change, self._rules.lost) for target in self._targets)
+        return self._rules.refresh.ask_before(self._age, tuple(self._signals.values()), change) or any(wanted)
 
     def _ask(self, frame: Frame) -> None:
         """New embeddings for the sentences that get a [SEG]."""
         session, policy = self.session, self.session.policy
+        always = self._rules.refresh.name == "always"
         window = policy.window(self._step if policy.contiguous else self._asked)
         if policy.contiguous:
             shown = self._recent[-window.turns :]
@@ -90,64 +116,64 @@ class Direction:
             session.tokens.add(frame)
             frames = [*self._window, frame.index][-window.turns :]
         dropped = len(self._window) + 1 - window.turns if window.keep else 0
-        segmented = session.ask(frames, dropped, self._embedding, keep=self._refresh.name != "always")
-        self._known = segmented if self._refresh.name == "always" else self._known | segmented
-        if self._refresh.name != "always":
+        segmented = session.ask(frames, dropped, self._embedding, keep=not always)
+        self._known = segmented if always else self._known | segmented
+        if not always:
             self._back_off.note(bool(segmented.all()))
         self._window, self._age, self._asked = frames, 0, self._asked + 1
-        if self._refresh.watches_scene:
-            self._histogram = _histogram(frame)
+        if self._rules.watches_scene:
+            self._scene.note(frame)
 
-    def _doubts(self, tracked: Tracked) -> bool:
-        age = self._age or 0
-        return self._back_off.allows(age) and self._refresh.ask_after(age, self._read(tracked))
-
-    def _watch(self, tracked: Tracked) -> None:
-        """Keeps what the next frame's decision looks at."""
-        if self._refresh.name != "always":
-            self._signals = self._read(tracked)
-            self._logits = tracked.mask_logits[:, 0] > 0
-
-    def _read(self, tracked: Tracked) -> tuple[Signals, ...]:
-        masks = tracked.mask_logits[:, 0] > 0
-        before = masks if self._logits is None else self._logits
-        return tuple(
-            Signals(
-                predicted_iou=float(tracked.predicted_iou[i]),
-                object_score=float(tracked.object_score[i]),
-                overlap=_overlap(masks[i], before[i]),
-                area=float(masks[i].mean()),
-            )
-            for i in np.flatnonzero(self._known)
+    def _read(self, tracked: Tracked, asked: bool) -> dict[int, Signals]:
+        """Of every sentence that has a mask, if any rule looks at them."""
+        if not self._rules.reads_signals:
+            return {}
+        look = not asked and self._rules.refresh.looks_without_memory(self._age or 0)
+        signals = self._reader.read(
+            tracked.mask_logits,
+            tracked.predicted_iou,
+            tracked.object_score,
+            tracked.all_mask_logits,
+            self._tracker.decode_without_memory(self._embedding) if look else None,
         )
+        return {i: signals[i] for i in np.flatnonzero(self._known).tolist()}
 
-    def _scene_change(self, frame: Frame) -> float:
-        if not self._refresh.watches_scene or self._histogram is None:
-            return 0.0
-        return float(cv2.compareHist(self._histogram, _histogram(frame), cv2.HISTCMP_BHATTACHARYYA))
+    def _doubts(self, signals: dict[int, Signals]) -> bool:
+        age = self._age or 0
+        trusted = tuple(each for i, each in signals.items() if not self._targets[i].lost)
+        return self._back_off.allows(age) and self._rules.refresh.ask_after(age, trusted)
+
+    def _watch(self, tracked: Tracked, signals: dict[int, Signals], asked: bool) -> dict[int, Verdict]:
+        """Keeps what the next frame needs, memories included, and says what becomes of each mask."""
+        known = np.flatnonzero(self._known).tolist()
+        if not self._rules.reads_signals:
+            self._tracker.remember(self._step, {i: Memory(self._step) for i in known})
+            return dict.fromkeys(known, Verdict())
+        verdicts, memories = {}, {}
+        for i, seen in signals.items():
+            self._targets[i], verdicts[i] = self._targets[i].after(seen, asked, self._rules.lost)
+            if verdicts[i].restart:
+                self._tracker.forget(i)
+            if verdicts[i].remember:
+                memories[i] = Memory(
+                    self._step, seen.predicted_iou, seen.object_score, seen.growth, seen.contested, asked
+                )
+        self._tracker.remember(self._step, memories)
+        self._reader.note(tracked.mask_logits)
+        self._signals = {i: each for i, each in signals.items() if not self._targets[i].lost}
+        return verdicts
 
 
-def _histogram(frame: Frame) -> NDArray[np.float32]:
-    """Hue and saturation counts of the frame, 60 x 80 bins, as one distribution."""
-    small = cv2.resize(frame.rgb, (_HISTOGRAM_SIDE, _HISTOGRAM_SIDE), interpolation=cv2.INTER_AREA)
-    counts = cv2.calcHist([cv2.cvtColor(small, cv2.COLOR_RGB2HSV)], [0, 1], None, [60, 80], [0, 180, 0, 256])
-    return np.asarray(counts / counts.sum(), np.float32)
-
-
-def _overlap(mask: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    union = np.count_nonzero(mask | other)
-    return 1.0 if union == 0 else np.count_nonzero(mask & other) / union
-
-
-def _scores(tracked: Tracked | None, known: list[bool]) -> tuple[Scores, ...]:
+def _scores(tracked: Tracked | None, verdicts: dict[int, Verdict], sentences: int) -> tuple[Scores, ...]:
     return tuple(
         Scores(
             predicted_iou=float(tracked.predicted_iou[i]),
             object_score=float(tracked.object_score[i]),
             segmented=True,
             selected_mask=int(tracked.selected_mask[i]),
+            visible=verdicts[i].visible,
         )
-        if tracked is not None and found
+        if tracked is not None and i in verdicts
         else Scores(None, None, False, None)
-        for i, found in enumerate(known)
+        for i in range(sentences)
     )

@@ -1,14 +1,23 @@
 """Which rows of keys and values are cached, and what is left to prefill: decided here in pure Python, executed elsewhere."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.conversation import Rows
-from glus_edge.runtime.signatures import MASKED
+from glus_edge.runtime.device import ALIGNMENT
+from glus_edge.runtime.signatures import MASKED, ModelDimensions
 
 _EMPTY = np.iinfo(np.int64).max  # the row of a cache slot that holds nothing for a sentence
+
+
+def row_granule(model: ModelDimensions, dtype: np.dtype[Any] | str, sentences: int) -> int:
+    """Cached rows from one aligned address to the next: 1 unless the model's heads are very narrow."""
+    row_bytes = sentences * model.key_value_heads * model.head_width * np.dtype(dtype).itemsize
+    return ALIGNMENT // math.gcd(ALIGNMENT, row_bytes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +97,12 @@ class KeyValueCache:
     def clear(self) -> None:
         """Forgets every row but the prefix."""
         self._rows[:] = _EMPTY
+
+    def take_from(self, other: "KeyValueCache", sentences: tuple[int, ...]) -> None:
+        """Takes over what `other`, no larger than this one, notes of these of its sentences; slots stay the same."""
+        self.clear()
+        self._rows[:, : other.capacity] = other._rows[list(sentences)]
+        self._positions[:, : other.capacity] = other._positions[list(sentences)]
 
     def _kept_slots(self, sentence: int, prompt: Rows) -> NDArray[np.int64]:
         """Slots of the leading rows of `prompt` that are cached; never all of them, for the last row must be computed."""

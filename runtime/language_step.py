@@ -1,18 +1,17 @@
 """Asks the language model: prompts in, one segment embedding a sentence out. Only rows that are not cached are computed."""
 
-import math
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.runtime.context_prefix import ContextPrefix
 from glus_edge.runtime.conversation import Rows
-from glus_edge.runtime.device import ALIGNMENT, Array
+from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.frame_tokens import FrameTokens
-from glus_edge.runtime.kv_cache import KeyValueCache, Prefill
-from glus_edge.runtime.scratch import Scratch
+from glus_edge.runtime.kv_cache import KeyValueCache, row_granule
+from glus_edge.runtime.prompt_inputs import PromptInputs
 from glus_edge.runtime.signatures import ModelDimensions
 
 
@@ -24,14 +23,8 @@ class Answer(NamedTuple):
     new_tokens: int  # rows prefilled for each sentence, padding included
 
 
-def row_granule(model: ModelDimensions, dtype: np.dtype[Any] | str, sentences: int) -> int:
-    """Cached rows from one aligned address to the next: 1 unless the model's heads are very narrow."""
-    row_bytes = sentences * model.key_value_heads * model.head_width * np.dtype(dtype).itemsize
-    return ALIGNMENT // math.gcd(ALIGNMENT, row_bytes)
-
-
 class LanguageStep:
-    """Owns the keys and values: those of the shared prefix and those of each sentence, each written once, in place."""
+    """Owns the keys and values of a batch of sentences behind the shared prefix, each written once, in place."""
 
     def __init__(
         self,
@@ -40,46 +33,28 @@ class LanguageStep:
         embedding: NDArray[Any],
         tokens: FrameTokens,
         segment_token_id: int,
-        prefix: int,
+        prefix: ContextPrefix,
         sentences: int,
         capacity: int,
     ) -> None:
         device = engine.device
         dtype = engine.signature.inputs[0].dtype
         head = (model.key_value_heads, model.head_width)
-        self._engine, self._model, self._embedding, self._tokens = engine, model, embedding, tokens
-        self._segment_token_id = segment_token_id
-        self.prefix = prefix  # rows every prompt begins with
-        self._cache = KeyValueCache(sentences, prefix, capacity, row_granule(model, dtype, sentences))
+        self._engine, self._segment_token_id, self._shared = engine, segment_token_id, prefix
+        self._version = prefix.version  # of the prefix the cached rows stand behind
+        self._cache = KeyValueCache(sentences, prefix.rows, capacity, row_granule(model, dtype, sentences))
         # token-major: a call's new rows lie straight behind the past ones, for any number of sentences; each layer's
         # rows begin at an aligned address. Zeros: a row that no sentence holds is masked, but NaN would show through.
-        self._prefix = device.empty((model.language_layers, 2, _up(prefix, row_granule(model, dtype, 1)), *head), dtype)
-        self._past = device.zeros(
-            (model.language_layers, 2, _up(capacity, self._cache.granule), sentences, *head), dtype
-        )
-        longest = max(prefix, capacity)
-        rows = max(prefix, capacity * sentences)
-        self._embeds = Scratch(device, rows * model.language_width, dtype)
-        self._positions = Scratch(device, rows, "int32")
-        self._past_positions = Scratch(device, rows, "int32")
-        self._mask = Scratch(device, rows * (prefix + longest), "float32")
+        rows = capacity + -capacity % self._cache.granule
+        self._past = device.zeros((model.language_layers, 2, rows, sentences, *head), dtype)
+        self._inputs = PromptInputs(engine, model, embedding, tokens, capacity * sentences, prefix.rows + capacity)
         self._segment_embedding = device.empty((sentences, model.segment_width), "float32")
         self._next_token = device.empty((sentences,), "int32")
 
-    def read_prefix(self, rows: Rows) -> None:
-        """Fills the shared prefix, for every sentence and both directions; what was cached behind another is forgotten."""
-        count = len(rows)
-        assert count == self.prefix, f"got a prefix of {count} rows, expected {self.prefix}"
-        prefill = KeyValueCache(1, 0, count).plan([rows])
-        head = self._prefix.shape[3:]
-        caches, outputs = {}, {}
-        for layer, i, kind in self._layers():
-            empty = self._prefix[layer, i, :0]
-            caches[f"prefix_{kind}_{layer}"] = empty
-            caches[f"past_{kind}_{layer}"] = empty.reshape((0, 1, *head))
-            outputs[f"new_{kind}_{layer}"] = self._prefix[layer, i, :count].reshape((count, 1, *head))
-        self._engine.run(self._inputs(prefill) | caches, outputs)
-        self._cache.clear()
+    @property
+    def prefix(self) -> int:
+        """Rows every prompt begins with."""
+        return self._shared.rows
 
     def drop_leading(self, counts: list[int]) -> None:
         """Forgets the first rows of each sentence's own past; the rest stays valid at positions that many lower."""
@@ -87,48 +62,40 @@ class LanguageStep:
 
     def ask(self, prompts: list[Rows]) -> Answer:
         """One prompt per sentence, each beginning with the shared prefix."""
+        heads = {"segment_embedding": self._segment_embedding, "next_token": self._next_token}
+        new_tokens = self._prefill(prompts, heads)
+        next_token = self._engine.device.read(self._next_token)
+        return Answer(self._segment_embedding, next_token == self._segment_token_id, new_tokens)
+
+    def score(self, prompts: list[Rows]) -> NDArray[np.float32]:
+        """What the last row of each prompt says as [SCORE], [sentences]; the model has one."""
+        score = self._engine.device.empty((len(prompts),), "float32")
+        self._prefill(prompts, {"frame_score": score})
+        return np.array(self._engine.device.read(score))
+
+    def _prefill(self, prompts: list[Rows], heads: dict[str, Array]) -> int:
+        """Computes what is not cached, and `heads` of the last row. Rows computed for each sentence, padding included."""
+        if self._version != self._shared.version:
+            self._cache.clear()
+            self._version = self._shared.version
         prefill = self._cache.plan([prompt[self.prefix :] for prompt in prompts])
         start, stop = prefill.start, prefill.start + prefill.new_tokens
         caches, outputs = {}, {}
-        for layer, i, kind in self._layers():
-            caches[f"prefix_{kind}_{layer}"] = self._prefix[layer, i, : self.prefix]
-            caches[f"past_{kind}_{layer}"] = self._past[layer, i, : prefill.past]
-            outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
-        outputs |= {"segment_embedding": self._segment_embedding, "next_token": self._next_token}
-        self._engine.run(self._inputs(prefill) | caches, outputs)
+        for layer in range(self._past.shape[0]):
+            for i, kind in enumerate(("key", "value")):
+                caches[f"prefix_{kind}_{layer}"] = self._shared.keys_or_values(layer, i)
+                caches[f"past_{kind}_{layer}"] = self._past[layer, i, : prefill.past]
+                outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
+        self._engine.run(self._inputs.of(prefill) | caches, outputs | heads)
         self._cache.record(prefill)
-        next_token = self._engine.device.read(self._next_token)
-        return Answer(self._segment_embedding, next_token == self._segment_token_id, prefill.new_tokens)
+        return prefill.new_tokens
 
-    def _inputs(self, prefill: Prefill) -> dict[str, Array]:
-        return {
-            "inputs_embeds": self._embed(prefill.rows),
-            "positions": self._positions.holding(prefill.positions),
-            "past_positions": self._past_positions.holding(prefill.past_positions),
-            "attention_mask": self._mask.holding(prefill.attention_mask),
-        }
-
-    def _embed(self, rows: NDArray[np.int64]) -> Array:
-        """[sentences, new_tokens, language_width]: text rows gathered on the host, image rows copied on the device."""
-        device, per_image = self._engine.device, self._model.image_tokens
-        embeds = self._embeds.view(*rows.shape, self._model.language_width)
-        for sentence, sentence_rows in enumerate(rows):
-            image = np.where(sentence_rows < 0, (-sentence_rows - 1) // per_image, -1)
-            edges = [0, *(np.flatnonzero(np.diff(image)) + 1).tolist(), len(image)]
-            for start, stop in pairwise(edges):
-                target = embeds[sentence, start:stop]
-                if image[start] < 0:
-                    device.write(target, self._embedding[sentence_rows[start:stop]])
-                else:
-                    first = int(-sentence_rows[start] - 1) % per_image
-                    device.copy(target, self._tokens.tokens(int(image[start]))[first : first + stop - start])
-        return embeds
-
-    def _layers(self) -> list[tuple[int, int, str]]:
-        return [
-            (layer, i, kind) for layer in range(self._model.language_layers) for i, kind in enumerate(("key", "value"))
-        ]
-
-
-def _up(count: int, granule: int) -> int:
-    return count + -count % granule
+    def copy_to(self, other: "LanguageStep", sentences: tuple[int, ...]) -> None:
+        """Gives `other`, made for these sentences alone and behind the same prefix, their cached rows."""
+        other._cache.take_from(self._cache, sentences)
+        other._version = self._version
+        device, rows = self._engine.device, min(self._past.shape[2], other._past.shape[2])
+        for layer in range(self._past.shape[0]):
+            for i in range(2):
+                held = device.read(self._past[layer, i, :rows])[:, list(sentences)]
+                device.write(other._past[layer, i, :rows], held)

@@ -1,64 +1,106 @@
-"""Which earlier frames memory attention reads, and in which slot of a fixed pool each memory lies. Pure Python."""
+"""In which slot of a fixed pool each sentence's memories lie. Pure Python, no engine; what stays is `memory_rule`'s choice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from glus_edge.runtime.manifest import MemorySettings
-
-
-def attended_steps(step: int, settings: MemorySettings) -> tuple[int, ...]:
-    """Steps whose memories frame `step` reads, oldest first: the last one, and every stride-th before it.
-
-    The reference's rule (GLUS `evaluate`): for t_rel = slots .. 2, ((step - 2) // stride) * stride - (t_rel - 2) * stride;
-    for t_rel = 1, step - 1; negative steps are left out.
-    """
-    stride = settings.stride
-    newest = ((step - 2) // stride) * stride
-    candidates = [newest - (relative - 2) * stride for relative in range(settings.slots, 1, -1)] + [step - 1]
-    return tuple(candidate for candidate in candidates if candidate >= 0)
+from glus_edge.runtime.memory_rule import Memory, MemoryRule
 
 
 @dataclass(frozen=True)
 class MemoryGroup:
-    """Sentences that read the same slots, so that one call of memory attention serves them."""
+    """Sentences that read as many memories as each other, so that one call of memory attention serves them."""
 
     sentences: tuple[int, ...]
-    slots: tuple[int, ...]  # in order of age; empty: the bank has nothing for these sentences
+    count: int  # each reads slots 0 .. count - 1 of its own
+
+
+@dataclass(frozen=True)
+class Move:
+    """A memory that must be copied to another slot of its sentence."""
+
+    sentence: int
+    source: int
+    target: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What is to be done to the pool: first the moves, then the new memories are written."""
+
+    moves: tuple[Move, ...]
+    slots: Mapping[int, int]  # of each sentence that gets a new memory
 
 
 class MemoryBank:
-    """Book of the slots: which step's memory lies where, and for which sentences. The pool never grows.
+    """Book of the slots: which memory of which sentence lies where. The pool never grows.
 
-    GLUS's memory carries no time code, so attention does not depend on the slots' order, and a slot that will not be read
-    again is simply written over.
+    GLUS's memory carries no time code, so attention does not depend on the slots' order: a sentence's memories lie in
+    slots 0 .. count - 1 in any order, a new one takes the place of one that is not read again.
     """
 
-    def __init__(self, sentences: int, settings: MemorySettings) -> None:
-        self.settings = settings
-        self._sentences = sentences
-        self._steps: list[int | None] = [None] * settings.slots
-        self._stored: list[frozenset[int]] = [frozenset()] * settings.slots
+    def __init__(self, sentences: int, settings: MemorySettings, rule: MemoryRule | None = None) -> None:
+        self._settings, self._rule = settings, rule or MemoryRule()
+        self._held: list[list[Memory]] = [[] for _ in range(sentences)]  # by slot
 
-    def groups(self, step: int) -> tuple[MemoryGroup, ...]:
-        """The slots each sentence reads at `step`, sentences with the same slots together."""
-        attended = attended_steps(step, self.settings)
-        order = [slot for wanted in attended for slot, held in enumerate(self._steps) if held == wanted]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for sentence in range(self._sentences):
-            slots = tuple(slot for slot in order if sentence in self._stored[slot])
-            groups.setdefault(slots, []).append(sentence)
-        return tuple(MemoryGroup(tuple(sentences), slots) for slots, sentences in groups.items())
+    def held(self, sentence: int) -> tuple[Memory, ...]:
+        """What lies in this sentence's slots 0, 1, ..."""
+        return tuple(self._held[sentence])
 
-    def store(self, step: int, sentences: frozenset[int]) -> int:
-        """Notes the memory of `step` for the sentences that have one, and returns the slot to write it in."""
-        needed = set(attended_steps(step + 1, self.settings))
-        free = [slot for slot, held in enumerate(self._steps) if held is None or held not in needed]
-        slot = free[0]
-        self._steps[slot] = step
-        self._stored[slot] = sentences
-        return slot
+    def groups(self) -> tuple[MemoryGroup, ...]:
+        """How many memories each sentence reads, sentences with equally many together."""
+        groups: dict[int, list[int]] = {}
+        for sentence, held in enumerate(self._held):
+            groups.setdefault(len(held), []).append(sentence)
+        return tuple(MemoryGroup(tuple(sentences), count) for count, sentences in groups.items())
 
-    def copy(self) -> "MemoryBank":
-        """A second book with the same entries: the other direction of a run from a key frame."""
-        other = MemoryBank(self._sentences, self.settings)
-        other._steps, other._stored = list(self._steps), list(self._stored)
+    def store(self, step: int, memories: Mapping[int, Memory]) -> Placement:
+        """Ends a step, with the memories of the sentences that have one. Call it for every step."""
+        moves: list[Move] = []
+        slots: dict[int, int] = {}
+        if not self._settings.slots:  # a model without a memory bank
+            return Placement((), {})
+        for sentence, held in enumerate(self._held):
+            new = memories.get(sentence)
+            if new is not None and self._rule.stores(new):
+                slots[sentence] = self._place(held, new, step)
+            free = self._free(held, step)
+            moves += [Move(sentence, source, target) for source, target in _close(held, free)]
+        return Placement(tuple(moves), slots)
+
+    def forget(self, sentence: int) -> None:
+        """Empties a sentence's memory."""
+        self._held[sentence].clear()
+
+    def of(self, sentences: tuple[int, ...]) -> "MemoryBank":
+        """A second book with these sentences' entries: the other direction of a run, or what is left of a batch."""
+        other = MemoryBank(0, self._settings, self._rule)
+        other._held = [list(self._held[sentence]) for sentence in sentences]
         return other
+
+    def _free(self, held: list[Memory], step: int) -> list[int]:
+        kept = self._rule.kept(tuple(sorted(held, key=lambda memory: memory.step)), step, self._settings)
+        return [slot for slot, memory in enumerate(held) if memory not in kept]
+
+    def _place(self, held: list[Memory], new: Memory, step: int) -> int:
+        """Enters the new memory in the first slot it leaves without use, or behind all."""
+        held.append(new)
+        free = self._free(held, step)
+        assert len(held) - 1 not in free, f"the memory of step {step} must stay"
+        if not free:
+            assert len(held) <= self._settings.slots, f"got {len(held)} memories for {self._settings.slots} slots"
+            return len(held) - 1
+        held[free[0]] = held.pop()
+        return free[0]
+
+
+def _close(held: list[Memory], free: list[int]) -> list[tuple[int, int]]:
+    """Fills free slots with the last ones, so that what is held lies in one block; (source, target) of each copy."""
+    copies = []
+    for slot in reversed(free):
+        last = len(held) - 1
+        if slot != last:
+            held[slot] = held[last]
+            copies.append((last, slot))
+        held.pop()
+    return copies

@@ -1,21 +1,13 @@
 """When the language model is asked again, and when its last segment embedding serves on. Pure Python, no engine.
 
 The rules and their thresholds follow what streaming systems do (StreamingRVOS, SeC, SAM 3, SAMWISE); `always` is GLUS.
+`memoryless` is how SAMWISE tells that its memory holds on to the wrong object.
 """
 
 from dataclasses import dataclass
 
 from glus_edge.runtime.errors import InputError
-
-
-@dataclass(frozen=True)
-class Signals:
-    """What the decoder says of one sentence's mask on one frame, all of it free."""
-
-    predicted_iou: float  # the decoder's guess, 0..1
-    object_score: float  # logit that the object is there
-    overlap: float  # IoU with the frame before's mask; 1 if both are empty
-    area: float  # share of the frame
+from glus_edge.runtime.signals import Signals
 
 
 @dataclass(frozen=True)
@@ -27,6 +19,8 @@ class RefreshRule:
     iou: float = 0.8  # a mask is trusted above this predicted IoU (for `previous` 0.7 is usual) ...
     overlap: float = 0.2  # ... and above this overlap with the frame before's
     scene: float = 0.35  # Bhattacharyya distance of HSV histograms above which the scene has changed
+    agreement: float = 0.1  # what masks with and without memory share of the smaller; less means different objects
+    period: int = 4  # frames from one look without memory to the next
     shortest: int = 2  # frames that `adaptive` lets pass at least ...
     longest: int = 30  # ... and at most
 
@@ -47,8 +41,14 @@ class RefreshRule:
             return age >= self.longest or (age >= self.shortest and scene_change > self.scene)
         return self.name == "always"
 
+    def looks_without_memory(self, age: int) -> bool:
+        """Whether the frame is to be decoded without memory as well, so that `Signals.agreement` is known."""
+        return self.name == "memoryless" and age % self.period == 0
+
     def ask_after(self, age: int, current: tuple[Signals, ...]) -> bool:
         """Whether to ask now that the frame has been decoded with the old embedding; it is then decoded again."""
+        if self.name == "memoryless":
+            return any(each.agreement < self.agreement for each in current)
         if self.name == "verify" or (self.name == "adaptive" and age >= self.shortest):
             return any(each.predicted_iou <= self.iou or each.overlap <= self.overlap for each in current)
         return False
@@ -62,6 +62,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "verify": ("iou", "overlap"),
     "previous": ("iou",),
     "scene": ("scene",),
+    "memoryless": ("agreement", "period"),
     "adaptive": ("iou", "overlap", "scene", "longest"),
 }
 
@@ -77,7 +78,7 @@ def refresh_rule(text: str) -> RefreshRule:
     if len(values) > len(fields):
         raise InputError(f"refresh: got {text!r}, expected {name}{':' if fields else ''}{','.join(fields)}")
     for field, value in zip(fields, values, strict=False):
-        whole = field in ("every", "longest")
+        whole = field in ("every", "longest", "period")
         try:
             usual[field] = int(value) if whole else float(value)
         except ValueError as error:
@@ -93,6 +94,12 @@ class BackOff:
 
     def __init__(self) -> None:
         self._wait = 0
+
+    def copy(self) -> "BackOff":
+        """A second one that waits as long."""
+        other = BackOff()
+        other._wait = self._wait
+        return other
 
     def allows(self, age: int) -> bool:
         """Whether a question may be asked `age` frames after the last."""

@@ -15,6 +15,7 @@ class Scores:
     object_score: float | None  # logit that the object is in the frame; GLUS never acts on it; None without a mask
     segmented: bool  # False: the language model did not answer [SEG], and the mask is empty for that reason
     selected_mask: int | None  # 0: the decoder's single mask; 1..3: chosen by the stability rule; None without a mask
+    visible: bool = True  # False: a rule for lost objects emptied the mask
 
 
 @dataclass(frozen=True, eq=False)

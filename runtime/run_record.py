@@ -30,6 +30,8 @@ class RunDescription:
     context_frames: tuple[int, ...]  # indices of the frames the language model sees throughout
     key_frame: int  # index of the frame the masks are propagated from
     refresh: str = "always"  # when the language model is asked
+    memory: str = "reference"  # which frames' memories are kept
+    lost: str = "never"  # what becomes of masks when the object is gone
 
 
 class RunRecord:
@@ -55,6 +57,7 @@ class RunRecord:
             "sentences": [
                 {
                     "segmented": scores.segmented,
+                    "visible": scores.visible,
                     "predicted_iou": _number(scores.predicted_iou),
                     "object_score": _number(scores.object_score),
                     "selected_mask": scores.selected_mask,

@@ -12,16 +12,17 @@ from glus_edge.runtime.direction import Direction
 from glus_edge.runtime.engine import Backend
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.key_frame import KeyFrame, key_frame_index
+from glus_edge.runtime.key_frame import KeyFrame, candidate_frames, key_frame_index
 from glus_edge.runtime.live import LiveSession
+from glus_edge.runtime.loop_rules import LoopRules, loop_choice
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.picture import Picture
 from glus_edge.runtime.pipeline import ahead
 from glus_edge.runtime.pixels import HostPixels, Pixels
-from glus_edge.runtime.refresh import RefreshRule, refresh_rule
+from glus_edge.runtime.refresh import RefreshRule
 from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.session import Engines, Session
+from glus_edge.runtime.session import Engines, Session, SharedWork
 from glus_edge.runtime.shipped import shipped_bundle
 from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
 from glus_edge.runtime.tensorrt_module import LIBRARIES
@@ -74,21 +75,27 @@ class Segmenter:
         video: Video | str | Path,
         sentences: Sequence[str],
         *,
-        policy: str = "exact",
-        refresh: str = "always",
+        preset: str = "exact",
+        policy: str | None = None,
+        refresh: str | RefreshRule | None = None,
+        memory: str | None = None,
+        lost: str | None = None,
         key_frame: KeyFrame = "first",
     ) -> "VideoRun":
         """Masks of every frame for every sentence, as an iterator of FrameResult in the order they are computed.
 
-        That is from the key frame to the end, then from the frame before it back to the first. Everything asked for is
-        checked before the first frame is computed. Errors: InputError (sentence, key frame, policy, refresh), VideoError.
+        That is from the key frame to the end, then from the frame before it back to the first. `preset` names the rules of
+        the loop, of which any can be given by itself. Everything asked for is checked before the first frame is computed.
+        Errors: InputError (sentence, key frame, preset, policy, refresh, memory, lost), VideoError.
         """
-        session = self._session(sentences, policy)
+        choice = loop_choice(preset, policy, refresh, memory, lost)
+        rules = choice.rules()
+        session = self._session(sentences, choice.policy)
         if isinstance(video, (str, Path)):
             video = open_video(video)
         context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
         start = None if key_frame == "auto" else key_frame_index(key_frame, video.frame_count)
-        return VideoRun(session, video, context, start, refresh_rule(refresh))
+        return VideoRun(session, video, context, start, rules)
 
     def picture(self, source: object) -> Picture:
         """The `picture` of a Frame for videos of your own, from a numpy array, DLPack or the CUDA Array Interface.
@@ -97,18 +104,26 @@ class Segmenter:
         """
         return self._engines.pixels.picture(source)
 
-    def stream(self, sentences: Sequence[str], *, policy: str = "window", refresh: str = "always") -> LiveSession:
-        """A live session: `push` frames, get masks. Errors: InputError (sentence, policy, refresh)."""
-        direction = Direction(self._session(sentences, policy), refresh_rule(refresh))
-        return LiveSession(direction, self.bundle.manifest.window.context_frames)
+    def stream(
+        self,
+        sentences: Sequence[str],
+        *,
+        preset: str = "exact",
+        policy: str | None = "window",
+        refresh: str | RefreshRule | None = None,
+        memory: str | None = None,
+        lost: str | None = None,
+    ) -> LiveSession:
+        """A live session: `push` frames, get masks; `add` and `remove` sentences. Errors: InputError, as for `segment`."""
+        choice = loop_choice(preset, policy, refresh, memory, lost)
+        window = window_policy(choice.policy, self.bundle.manifest.window)
+        live = LiveSession(SharedWork(self.bundle, self._engines), window, choice.rules())
+        live.add(*_checked(sentences))
+        return live
 
     def _session(self, sentences: Sequence[str], policy: str) -> Session:
-        if isinstance(sentences, str):
-            raise InputError(f"sentences: got the text {sentences[:60]!r}, expected a list of texts")
-        if not sentences:
-            raise InputError("sentences: got none, expected at least one")
         window = window_policy(policy, self.bundle.manifest.window)
-        return Session(self.bundle, self._engines, list(sentences), window)
+        return Session(SharedWork(self.bundle, self._engines), _checked(sentences), window)
 
     def close(self) -> None:
         """Releases the engines."""
@@ -129,12 +144,12 @@ class VideoRun:
     """One pass over a video. Iterate it once; what it will do can be read beforehand."""
 
     def __init__(
-        self, session: Session, video: Video, context: tuple[int, ...], key_frame: int | None, refresh: RefreshRule
+        self, session: Session, video: Video, context: tuple[int, ...], key_frame: int | None, rules: LoopRules
     ) -> None:
         self.video = video
         self.context_frames = context  # indices of the frames the language model sees throughout
         self._key_frame = key_frame  # None: the model is to choose
-        self.refresh = refresh
+        self.rules = rules
         self._session = session
         self._results = self._run()
 
@@ -143,10 +158,11 @@ class VideoRun:
 
     @property
     def key_frame(self) -> int:
-        """The frame the run starts from. If the model is to choose it, asking for it runs the context frames."""
+        """The frame the run starts from. If the model is to choose it, asking for it runs the frames it chooses of."""
         if self._key_frame is None:
             self._read_context()
-            self._key_frame = self._most_confident()
+            scores_frames = self._session.shared.bundle.manifest.model.scores_frames
+            self._key_frame = self._best_scored() if scores_frames else self._most_confident()
         return self._key_frame
 
     def __iter__(self) -> Iterator[FrameResult]:
@@ -161,7 +177,7 @@ class VideoRun:
             self._read_context()
         key, count = self.key_frame, self.video.frame_count
         self._session.tokens.pin(frozenset(self.context_frames) | {key})
-        forward = Direction(self._session, self.refresh)
+        forward = Direction(self._session, self.rules)
         with closing(ahead(self.video.frames(key, count))) as frames:
             first = self._next(frames)
             assert first is not None, "a video has a frame"
@@ -177,6 +193,15 @@ class VideoRun:
         for index in self.context_frames:
             self._session.tokens.add(self.video.read(index))
         self._session.read_context(self.context_frames)
+
+    def _best_scored(self) -> int:
+        """The frame of the highest [SCORE], the mean over sentences."""
+
+        def score(index: int) -> float:
+            self._session.tokens.add(self.video.read(index))
+            return float(self._session.score(index).mean())
+
+        return max(candidate_frames(self.video.frame_count, self.context_frames), key=score)
 
     def _most_confident(self) -> int:
         """The context frame whose masks, were it the first, have the highest predicted IoU, the mean over sentences."""
@@ -195,3 +220,11 @@ class VideoRun:
         """The next frame, decoded in advance; what is waited for it counts as the frame's `decode`."""
         with self._session.stopwatch.stage("decode"):
             return next(frames, None)
+
+
+def _checked(sentences: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(sentences, str):
+        raise InputError(f"sentences: got the text {sentences[:60]!r}, expected a list of texts")
+    if not sentences:
+        raise InputError("sentences: got none, expected at least one")
+    return tuple(sentences)

@@ -1,4 +1,4 @@
-"""What one set of sentences over one video shares: buffers, caches, image tokens and features, conversations."""
+"""What a video's sentences share (`SharedWork`), and what one batch of them has to itself (`Session`)."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.conversation import Conversation, Rows, check_sentence, rows_from_prompt
+from glus_edge.runtime.context_prefix import ContextPrefix
+from glus_edge.runtime.conversation import Conversation, PromptText, Rows, check_sentence, rows_from_prompt
 from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Engine
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.frame_tokens import FrameTokens
-from glus_edge.runtime.kv_cache import KeyValueCache
-from glus_edge.runtime.language_step import LanguageStep, row_granule
+from glus_edge.runtime.kv_cache import KeyValueCache, row_granule
+from glus_edge.runtime.language_step import LanguageStep
 from glus_edge.runtime.mask_tracker import ImageFeatures, MaskTracker, SamEngines
+from glus_edge.runtime.memory_rule import MemoryRule
 from glus_edge.runtime.picture import Picture
 from glus_edge.runtime.pixels import Pixels
 from glus_edge.runtime.stopwatch import Stopwatch
@@ -30,58 +32,92 @@ class Engines:
     pixels: Pixels  # what makes the inputs of both image towers
 
 
-class Session:
-    """All that lives as long as a video is segmented. `Direction` runs over it."""
+class SharedWork:
+    """What is computed once for all sentences: image tokens, image features, the context's keys and values."""
 
-    def __init__(self, bundle: Bundle, engines: Engines, sentences: list[str], policy: WindowPolicy) -> None:
+    def __init__(self, bundle: Bundle, engines: Engines) -> None:
         manifest = bundle.manifest
-        self.policy = policy
-        self.sentences = len(sentences)
-        self.query_frames = manifest.window.query_frames
+        self.bundle, self.engines = bundle, engines
+        self.tokenizer, self.embedding = bundle.tokenizer(), bundle.token_embedding()
         self.stopwatch = Stopwatch()
-        self.tokens_prefilled = 0  # rows a sentence, since the session began; the shared prefix counts once
-        self._model, self._manifest, self._engines = manifest.model, manifest, engines
-        tokenizer = bundle.tokenizer()
-        for sentence in sentences:
-            check_sentence(sentence, manifest.prompt)
-        window = manifest.window
-        self._conversations = [Conversation(s, manifest.prompt, tokenizer, window.context_frames) for s in sentences]
-        self._check_lengths()
-        # live video keeps up to twice the context frames, of which it will choose; a run from a key frame keeps that one
-        places = 2 * window.context_frames + window.query_frames + 1
-        self.tokens = FrameTokens(engines.clip_encoder, self._model, engines.pixels, places, self.stopwatch)
-        self.features = ImageFeatures(engines.sam.image_encoder, self._model, engines.pixels, self.stopwatch)
-        self._context: tuple[int, ...] = (0,) * window.context_frames
-        prefix = self._prefix()
-        self.language = LanguageStep(
+        self.tokens_prefilled = 0  # rows a sentence; the shared prefix counts once
+        # Live video keeps up to twice the context frames, of which it will choose, beside those chosen before; a run
+        # from a key frame keeps that one.
+        places = 3 * manifest.window.context_frames + manifest.window.query_frames + 1
+        self.tokens = FrameTokens(engines.clip_encoder, manifest.model, engines.pixels, places, self.stopwatch)
+        self.features = ImageFeatures(engines.sam.image_encoder, manifest.model, engines.pixels, self.stopwatch)
+        self.context: tuple[int, ...] = (0,) * manifest.window.context_frames
+        # Up to the image of the first query frame a prompt does not depend on the sentence.
+        text = Conversation("", manifest.prompt, self.tokenizer, manifest.window.context_frames).text(0)
+        self._text = PromptText(text.pieces[:-1])
+        self.prefix = ContextPrefix(
             engines.language_model,
-            self._model,
-            bundle.token_embedding(),
+            manifest.model,
+            self.embedding,
             self.tokens,
-            manifest.prompt.segment_token_id,
-            len(prefix),
-            len(sentences),
-            self._cache_capacity(len(prefix)),
+            self._text.row_count(manifest.model.image_tokens),
         )
 
     def picture(self, source: object) -> Picture:
         """A frame's picture from a numpy array or from device memory. InputError: it cannot be used here."""
-        return self._engines.pixels.picture(source)
+        return self.engines.pixels.picture(source)
 
     def let_go(self) -> None:
         """Returns when no frame in device memory is read any more."""
-        self._engines.pixels.let_go()
+        self.engines.pixels.let_go()
 
     def read_context(self, frames: tuple[int, ...]) -> None:
         """Shows the language model these frames, whose tokens are held, as context for all that follows."""
-        self._context = frames
+        self.context = frames
         with self.stopwatch.stage("language_model"):
-            self.language.read_prefix(self._prefix())
-        self.tokens_prefilled += self.language.prefix
+            self.prefix.read(rows_from_prompt(self._text, list(frames), self.bundle.manifest.model.image_tokens))
+        self.tokens_prefilled += self.prefix.rows
+
+
+class Session:
+    """A batch of sentences over one video. `Direction` runs over it."""
+
+    def __init__(self, shared: SharedWork, sentences: tuple[str, ...], policy: WindowPolicy, capacity: int = 0) -> None:
+        """`capacity`: cache slots to have at least."""
+        manifest = shared.bundle.manifest
+        self.shared, self.policy, self.texts = shared, policy, sentences
+        self.sentences = len(sentences)
+        self.query_frames = manifest.window.query_frames
+        self.tokens, self.features, self.stopwatch = shared.tokens, shared.features, shared.stopwatch
+        self._model, self._manifest, self._engines = manifest.model, manifest, shared.engines
+        for sentence in sentences:
+            check_sentence(sentence, manifest.prompt)
+        frames = manifest.window.context_frames
+        self._conversations = [Conversation(s, manifest.prompt, shared.tokenizer, frames) for s in sentences]
+        self._check_lengths()
+        self._capacity = max(capacity, self._cache_capacity(shared.prefix.rows))
+        self.language = LanguageStep(
+            shared.engines.language_model,
+            self._model,
+            shared.embedding,
+            self.tokens,
+            manifest.prompt.segment_token_id,
+            shared.prefix,
+            len(sentences),
+            self._capacity,
+        )
+
+    def of(self, sentences: tuple[int, ...]) -> "Session":
+        """A session for these of its sentences, with the rows cached for them."""
+        # One longest prompt more: rows that were placed for a larger batch may lie less densely.
+        room = max(map(len, self.prompts(list(range(self.query_frames))))) - self.shared.prefix.rows
+        texts = tuple(self.texts[sentence] for sentence in sentences)
+        other = Session(self.shared, texts, self.policy, self._capacity + room)
+        self.language.copy_to(other.language, sentences)
+        return other
+
+    def read_context(self, frames: tuple[int, ...]) -> None:
+        """See SharedWork."""
+        self.shared.read_context(frames)
 
     def prompts(self, window: list[int]) -> list[Rows]:
         """Each sentence's prompt for a window of frames, the last of which is the one asked about."""
-        frames = [*self._context, *window]
+        frames = [*self.shared.context, *window]
         return [
             rows_from_prompt(conversation.text(len(window) - 1), frames, self._model.image_tokens)
             for conversation in self._conversations
@@ -102,13 +138,23 @@ class Session:
             if dropped:
                 self.language.drop_leading(self.turn_lengths(dropped))
             answer = self.language.ask(self.prompts(frames))
-        self.tokens_prefilled += answer.new_tokens
+        self.shared.tokens_prefilled += answer.new_tokens
         if not keep or answer.segmented.all():
             self.copy_embedding(embedding, answer.segment_embedding)
         else:
             for sentence in np.flatnonzero(answer.segmented).tolist():
                 self.copy_embedding(embedding[sentence], answer.segment_embedding[sentence])
         return answer.segmented
+
+    def score(self, frame: int) -> NDArray[np.float32]:
+        """How well each sentence's object can be segmented in a frame whose tokens are held, [sentences], about an IoU.
+
+        Only where the model has a [SCORE] token.
+        """
+        frames = [*self.shared.context, frame]
+        tokens = self._model.image_tokens
+        with self.stopwatch.stage("language_model"):
+            return self.language.score([rows_from_prompt(c.score_text(), frames, tokens) for c in self._conversations])
 
     def new_embedding(self) -> Array:
         """A buffer for segment embeddings, [sentences, segment_width] float32 on the device."""
@@ -118,17 +164,17 @@ class Session:
         """Copies segment embeddings on the device."""
         self._engines.language_model.device.copy(target, source)
 
-    def tracker(self) -> MaskTracker:
+    def tracker(self, rule: MemoryRule) -> MaskTracker:
         """An empty memory."""
         return MaskTracker(
-            self._engines.sam, self._model, self._manifest.memory, self.features, self.sentences, self.stopwatch
+            self._engines.sam,
+            self._model,
+            self._manifest.memory,
+            rule,
+            self.features,
+            self.sentences,
+            self.stopwatch,
         )
-
-    def _prefix(self) -> Rows:
-        """The rows every prompt begins with: up to the image of the first query frame."""
-        text = self._conversations[0].text(0)
-        pieces = type(text)(text.pieces[:-1])
-        return rows_from_prompt(pieces, list(self._context), self._model.image_tokens)
 
     def _check_lengths(self) -> None:
         """InputError for a sentence whose longest prompt does not fit the language model."""

@@ -3,24 +3,24 @@
 import argparse
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
+from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.key_frame import KeyFrame
+from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
 from glus_edge.runtime.output import OutputWriter
 from glus_edge.runtime.output_folder import check_output_folder
 from glus_edge.runtime.pipeline import Behind
 from glus_edge.runtime.progress import terminal_bar
-from glus_edge.runtime.refresh import RULES
 from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.run_record import RunDescription
 from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
 from glus_edge.runtime.video import Video, open_video
-from glus_edge.runtime.window import POLICIES
 
 _DEFAULTS = SegmenterOptions()
 
@@ -30,8 +30,7 @@ class Request:
     """What is asked of a video; see `Segmenter.segment`."""
 
     sentences: tuple[str, ...]
-    policy: str = "exact"
-    refresh: str = "always"
+    choice: LoopChoice = field(default_factory=LoopChoice)
     key_frame: KeyFrame = "first"
 
 
@@ -44,15 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, required=True, help="a new folder for masks, overlay.mp4 and result.json"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results in --output")
-    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
-    parser.add_argument(
-        "--refresh",
-        default="always",
-        metavar="RULE",
-        help="when the language model is asked: "
-        + ", ".join(f"{rule}:{','.join(fields)}" if fields else rule for rule, fields in RULES.items())
-        + " (default: %(default)s)",
-    )
+    add_loop_arguments(parser)
     parser.add_argument(
         "--keyframe",
         default="first",
@@ -99,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = bundle_from_arguments(arguments)
     if _inside(arguments.output, arguments.video) or _inside(arguments.output, bundle):
         raise OutputError(f"{arguments.output}: lies in the video's or the bundle's folder; choose a folder of its own")
-    request = Request(tuple(arguments.sentences), arguments.policy, arguments.refresh, arguments.keyframe)
+    request = Request(tuple(arguments.sentences), choice_from_arguments(arguments), arguments.keyframe)
     with (
         closing(open_video(arguments.video, terminal_bar)) as video,
         Segmenter.open(bundle, options_from_arguments(arguments)) as segmenter,
@@ -127,15 +118,12 @@ def segment_into(
 
     Errors: those of `Segmenter.segment` and `OutputWriter`.
     """
-    pass_ = segmenter.segment(
-        video, request.sentences, policy=request.policy, refresh=request.refresh, key_frame=request.key_frame
-    )
+    pass_ = segmenter.segment(video, request.sentences, key_frame=request.key_frame, **asdict(request.choice))
     manifest = segmenter.bundle.manifest
     description = RunDescription(
         bundle=str(segmenter.bundle.directory),
         sentences=request.sentences,
-        policy=request.policy,
-        refresh=request.refresh,
+        **asdict(request.choice),
         backend=segmenter.backend.name,
         precision={name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         context_frames=pass_.context_frames,

@@ -12,7 +12,7 @@ from glus_edge.export.memory_attention import INPUT_POSITION_WEIGHT
 from glus_edge.export.modules import load_modules
 from glus_edge.export.vision_tower import VisionTower
 from glus_edge.runtime.manifest import MemorySettings
-from glus_edge.runtime.memory_bank import attended_steps
+from glus_edge.runtime.memory_rule import attended_steps
 from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
 from tests.export import checkpoint_files as files
 

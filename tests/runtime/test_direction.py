@@ -99,3 +99,41 @@ def test_what_is_no_frame_is_refused(segmenter, bad):
 
     with pytest.raises(InputError, match="expected uint8"):
         segmenter.stream(["a thing"]).push(bad)
+
+
+def test_a_look_without_memory_is_taken_at_its_period_and_is_the_first_frames_way(segmenter, monkeypatch):
+    """With `once` as the model for frames that are not doubted: no mask is asked about again at an agreement of 0."""
+    outputs = golden.record(monkeypatch)
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh="memoryless:0,4"))
+    assert [result.asked for result in results] == [True] + [False] * 13
+    assert len(outputs["mask_logits"]) == 14 + 3  # at ages 4, 8 and 12
+    once = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh="once"))
+    for ours, wanted in zip(results, once, strict=True):
+        assert np.array_equal(ours.masks, wanted.masks)
+
+
+def test_masks_that_share_nothing_with_those_without_memory_are_asked_about_again(segmenter, monkeypatch):
+    from glus_edge.runtime.mask_tracker import MaskTracker
+
+    monkeypatch.setattr(MaskTracker, "decode_without_memory", lambda tracker, _: np.full((1, 1, 32, 32), -1.0, "f4"))
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh="memoryless:0.1,4"))
+    assert [result.index for result in results if result.asked] == [0, 4, 8, 12]
+
+
+@pytest.mark.parametrize("memory", ["confident", "anchors", "distractors", "present", "confident+anchors+present"])
+def test_every_memory_rule_segments_every_frame_of_sentences_that_differ(segmenter, memory):
+    sentences = ["a thing", "the blue square", "another"]
+    alone = [list(segmenter.segment(golden.FRAMES, [each], refresh="every:4", memory=memory)) for each in sentences]
+    for number, result in enumerate(segmenter.segment(golden.FRAMES, sentences, refresh="every:4", memory=memory)):
+        assert all(scores.segmented for scores in result.scores)
+        for i, run in enumerate(alone):
+            assert golden.iou(result.masks[i], run[number].masks[0]) >= 0.99
+
+
+def test_a_rule_for_lost_objects_empties_masks_and_says_so(segmenter):
+    plain = list(segmenter.segment(golden.FRAMES, ["a thing", "another"]))
+    hidden = list(segmenter.segment(golden.FRAMES, ["a thing", "another"], lost="hide"))
+    for before, after in zip(plain, hidden, strict=True):
+        for i, scores in enumerate(after.scores):
+            assert scores.visible == (before.scores[i].object_score > 0)
+            assert np.array_equal(after.masks[i], before.masks[i] if scores.visible else np.zeros_like(before.masks[i]))

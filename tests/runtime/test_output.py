@@ -99,9 +99,17 @@ def test_masks_record_and_overlay_of_a_whole_run(tmp_path: Path, video: Video) -
         "time_s": 0.1,
         "asked": True,
         "sentences": [
-            {"segmented": True, "predicted_iou": 0.75, "object_score": -1.5, "selected_mask": 2, "area_px": 128},
+            {
+                "segmented": True,
+                "visible": True,
+                "predicted_iou": 0.75,
+                "object_score": -1.5,
+                "selected_mask": 2,
+                "area_px": 128,
+            },
             {
                 "segmented": False,
+                "visible": True,
                 "predicted_iou": None,
                 "object_score": None,
                 "selected_mask": None,

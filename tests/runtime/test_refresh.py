@@ -3,7 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.refresh import RULES, BackOff, RefreshRule, Signals, refresh_rule
+from glus_edge.runtime.refresh import RULES, BackOff, RefreshRule, refresh_rule
+from glus_edge.runtime.signals import Signals
 
 share = st.floats(0, 1)
 signals = st.lists(st.builds(Signals, share, st.floats(-9, 9), share, share), max_size=3).map(tuple)

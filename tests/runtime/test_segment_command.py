@@ -40,6 +40,16 @@ def test_masks_overlay_and_record_are_written(golden_bundle, tmp_path):
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 14
 
 
+def test_the_record_says_which_rules_a_preset_and_its_exceptions_came_to(golden_bundle, tmp_path):
+    output = tmp_path / "out"
+    rules = ["--preset", "fast", "--memory", "confident+present"]
+    assert segment(golden.FRAMES, "a thing", "--bundle", golden_bundle, "--output", output, *rules) == 0
+    record = json.loads((output / "result.json").read_text())
+    chosen = [record[rule] for rule in ("policy", "refresh", "memory", "lost")]
+    assert chosen == ["window", "every:10", "confident+present", "hide"]
+    assert [frame["index"] for frame in record["frames"] if frame["asked"]] == [0, 10]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -54,6 +64,7 @@ def test_masks_overlay_and_record_are_written(golden_bundle, tmp_path):
         ),
         (["{frames}", "a dog", "--provider", "cuda"], "CUDAExecutionProvider: not in this ONNX Runtime"),
         (["{frames}", "a dog", "--policy", "fastest"], "invalid choice: 'fastest'"),
+        (["{frames}", "a dog", "--memory", "all"], "memory: got 'all', expected reference, or some of confident"),
         (["{frames}", "a dog", "--bundle", "{frames}"], "expected a bundle"),
     ],
 )
