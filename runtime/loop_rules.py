@@ -1,7 +1,6 @@
 """The rules of the loop together, and the named combinations of them."""
 
 from dataclasses import dataclass, field
-
 from typing import Any
 
 from glus_edge.runtime.errors import InputError
