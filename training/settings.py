@@ -10,7 +10,7 @@ from glus_edge.training.network import TowerSizes
 Shares = tuple[tuple[str, float], ...]
 
 EASY: Shares = (("appearance", 0.75), ("relation", 0.08), ("motion", 0.12), ("none", 0.05))
-FULL: Shares = (("appearance", 0.24), ("relation", 0.22), ("motion", 0.46), ("none", 0.08))
+FULL: Shares = (("appearance", 0.22), ("relation", 0.20), ("motion", 0.42), ("none", 0.16))
 SCHOOLS = ("tower", "masks")  # kinds of stages in which a part learns by itself
 
 
@@ -42,7 +42,7 @@ STAGES = (
     Stage("tower", "tower", 1400, 1.5e-3, videos=32, sentences=0, last_rate_share=0.1),
     Stage("masks", "masks", 600, 1.5e-3, sentences=2, last_rate_share=0.2),
     Stage("ground", "ground", 3200, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=60),
-    Stage("joint", "joint", 3000, 8e-4, last_rate_share=0.03),
+    Stage("joint", "joint", 2300, 8e-4, last_rate_share=0.03),
     Stage("score", "score", 300, 3e-3, warmup_steps=10, last_rate_share=0.05),
 )
 
