@@ -35,6 +35,19 @@ GROUPS = (
 _LAYER = re.compile(r"(model\.layers\.\d+\.)(.+)")
 
 
+def useful_scales(
+    scales: Mapping[str, torch.Tensor], storages: Mapping[str, str], storage: str = "int4"
+) -> dict[str, torch.Tensor]:
+    """Scales of the groups that hold a matrix of this storage: for others they were not searched."""
+    return {
+        name: scale
+        for name, scale in scales.items()
+        for group in GROUPS
+        if name.endswith(f".{group.name}")
+        and any(storages.get(name.removesuffix(group.name) + matrix) == storage for matrix in group.matrices)
+    }
+
+
 class ScaledWeights:
     """See LanguageWeights: the same model, its groups' scales folded in. A group without an entry is left alone."""
 

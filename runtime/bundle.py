@@ -15,6 +15,7 @@ from glus_edge.runtime.schema import SchemaError, from_json
 from glus_edge.runtime.signatures import GRAPHS, GraphSignature, Limits, signatures
 
 _CHUNK = 1 << 20
+_MAY_BE_NONE = ("context_frames", "slots")  # a model that was trained without them
 
 
 class Bundle:
@@ -88,6 +89,7 @@ def read_manifest(directory: Path) -> Manifest:
 def files(manifest: Manifest) -> list[FileEntry]:
     """Every file the manifest names."""
     entries = [manifest.tokenizer, manifest.token_embedding]
+    entries += [] if manifest.recipe is None else [manifest.recipe]
     for graph in manifest.graphs.values():
         entries += [graph.graph] if graph.data is None else [graph.graph, graph.data]
     return entries
@@ -130,9 +132,11 @@ def _check(path: Path, manifest: Manifest) -> None:
         if graph.compute not in ("float32", "float16"):
             raise BundleError(f"{path}: graphs.{name}.compute: got {graph.compute!r}, expected float32 or float16")
     model, window, memory = manifest.model, manifest.window, manifest.memory
-    positive = {**vars(model), **vars(window), **vars(memory)}
-    for key, value in positive.items():
-        if value < 1 or value > 1 << 24:
+    sizes = {**vars(model), **vars(window), **vars(memory)}
+    for key, value in sizes.items():
+        if isinstance(value, bool):
+            continue
+        if value < (0 if key in _MAY_BE_NONE else 1) or value > 1 << 24:
             raise BundleError(f"{path}: {key}: got {value}, expected a positive size; export the bundle again")
     if model.language_width % model.language_heads or model.language_heads % model.key_value_heads:
         raise BundleError(

@@ -44,6 +44,11 @@ COMMANDS = {
     "build": Command(
         "glus_edge.runtime.commands.build", "TensorRT engines of a bundle", "pip install 'glus-edge[tensorrt]'"
     ),
+    "calibrate": Command(
+        "glus_edge.calibration.command",
+        "what precision each part of a bundle can bear, on your clips: a smaller bundle within a budget",
+        "pip install 'glus-edge[calibration]' && pip install --no-deps sam2==1.1.0",
+    ),
     "evaluate": Command("glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F"),
     "bench": Command(
         "glus_edge.benchmarks.bench_command",

@@ -32,7 +32,7 @@ class GraphEntry:
 
     graph: FileEntry
     compute: str  # 'float32' or 'float16': the dtype of activations and of COMPUTE tensors
-    weights: str  # 'fp32', 'fp16', 'int8' or 'int4'
+    weights: str  # 'fp32', 'fp16', 'int8', 'int4' or 'fp8': what most of its matrices have
     data: FileEntry | None = None  # external weights
     parity: tuple[ParityEntry, ...] = ()
 
@@ -52,6 +52,7 @@ class PromptSettings:
     question: str = "\nCan you segment the {expression} in this frame?"
     answer: str = "Sure, the segmentation result is "
     segment_token: str = "[SEG]"
+    score_token: str = "[SCORE]"  # stands in the place of [SEG] where a frame is to be rated
     reserved: tuple[str, ...] = ("<image>", "<im_start>", "<im_end>", "[SEG]", "<s>", "</s>", "<unk>")
 
 
@@ -95,4 +96,5 @@ class Manifest:
     token_embedding: FileEntry  # .npy [vocabulary_size, language_width], memory-mapped
     window: WindowSettings = field(default_factory=WindowSettings)
     memory: MemorySettings = field(default_factory=MemorySettings)
+    recipe: FileEntry | None = None  # what `glus-edge calibrate` chose and measured
     provenance: dict[str, str] = field(default_factory=dict)  # checkpoint, settings and tool versions

@@ -1,0 +1,114 @@
+"""A recipe applied: a new bundle, its graphs written anew where the recipe says so and copied where it does not."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import torch
+
+from glus_edge.calibration.bundle_files import copied, file_entry
+from glus_edge.calibration.bundle_weights import BundleWeights
+from glus_edge.calibration.embedding import write_embedding
+from glus_edge.calibration.graph_matrices import graph_matrices
+from glus_edge.calibration.qdq import EightBits, with_eight_bits
+from glus_edge.calibration.recipe import SOURCE, Recipe
+from glus_edge.export.language_graph import write_language_model
+from glus_edge.export.scaled_weights import ScaledWeights, useful_scales
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.manifest import GraphEntry, Manifest
+from glus_edge.runtime.signatures import GRAPHS
+
+Report = Callable[[str], None]
+Scales = Mapping[str, torch.Tensor]
+
+
+def apply_recipe(source: Bundle, recipe: Recipe, scales: Scales, folder: Path, report: Report) -> Manifest:
+    """Writes everything but manifest.json into `folder`; returns the manifest to be written.
+
+    Raises InputError for a recipe made from another bundle, or naming a matrix that is not there.
+    """
+    check_recipe(source, recipe)
+    manifest = source.manifest
+    changed = changed_graphs(recipe)
+    graphs = {}
+    for graph in GRAPHS:
+        if graph in changed:
+            report(f"writing {graph}")
+            graphs[graph] = write_graph(source, graph, recipe, scales, folder)
+        else:
+            entry = graphs[graph] = manifest.graphs[graph]
+            for file in (entry.graph, entry.data):
+                if file is not None:
+                    copied(source, file, folder)
+    copied(source, manifest.tokenizer, folder)
+    return replace(manifest, graphs=graphs, token_embedding=write_embedding(source, recipe.token_embedding, folder))
+
+
+def check_recipe(source: Bundle, recipe: Recipe) -> None:
+    """Raises InputError unless the recipe was made from this very bundle."""
+    for graph, digest in recipe.source_sha256.items():
+        entry = source.manifest.graphs.get(graph)
+        if entry is None or entry.graph.sha256 != digest:
+            raise InputError(
+                f"recipe: made from another {graph} ({recipe.source}), expected that of {source.directory}; "
+                "calibrate this bundle itself, or give the one the recipe was made from"
+            )
+
+
+def changed_graphs(recipe: Recipe) -> list[str]:
+    """Graphs of which a matrix leaves the source's precision."""
+    return [graph for graph, matrices in recipe.graphs.items() if any(m.precision != SOURCE for m in matrices.values())]
+
+
+def write_graph(source: Bundle, graph: str, recipe: Recipe, scales: Scales, folder: Path) -> GraphEntry:
+    """Writes one graph into `folder` and returns its entry. InputError: a matrix of the recipe is not in the graph."""
+    write = _write_language if graph == "language_model" else _write_encoder
+    weights = write(source, graph, recipe, scales, folder)
+    data = folder / f"{graph}.onnx.data"
+    entry = source.manifest.graphs[graph]
+    return replace(
+        entry,
+        graph=file_entry(folder / f"{graph}.onnx"),
+        data=file_entry(data) if data.is_file() else None,
+        weights=weights,
+        parity=(),
+    )
+
+
+def _write_language(source: Bundle, graph: str, recipe: Recipe, scales: Scales, folder: Path) -> str:
+    entry, whole = source.manifest.graphs[graph], BundleWeights(source)
+    chosen = {
+        name: entry.weights if matrix.precision == SOURCE else matrix.precision
+        for name, matrix in recipe.graphs[graph].items()
+    }
+    _check_known(graph, chosen, whole.names())
+    # what most matrices have is what the graph is said to have
+    weights = Counter(chosen.values()).most_common(1)[0][0]
+    everything = dict.fromkeys(whole.names(), entry.weights) | chosen
+    path = folder / f"{graph}.onnx"
+    scaled = ScaledWeights(whole, useful_scales(scales, chosen)) if recipe.awq else whole
+    write_language_model(scaled, source.manifest.model, path, entry.compute, weights, matrices=everything)
+    return weights
+
+
+def _write_encoder(source: Bundle, graph: str, recipe: Recipe, scales: Scales, folder: Path) -> str:
+    model = onnx.load(source.graph_path(graph))
+    choices = {
+        name: EightBits(matrix.precision, matrix.reach or 0.0)
+        for name, matrix in recipe.graphs[graph].items()
+        if matrix.precision != SOURCE
+    }
+    matrices = graph_matrices(model)
+    _check_known(graph, choices, {matrix.name for matrix in matrices})
+    edited = with_eight_bits(model, matrices, choices)
+    (folder / f"{graph}.onnx").write_bytes(edited.SerializeToString(deterministic=True))
+    return Counter(choice.precision for choice in choices.values()).most_common(1)[0][0]
+
+
+def _check_known(graph: str, named: Iterable[str], known: Iterable[str]) -> None:
+    unknown = sorted(set(named) - set(known))
+    if unknown:
+        raise InputError(f"recipe: graphs.{graph}: got {unknown[0]!r}, expected a matrix of this graph")

@@ -1,0 +1,125 @@
+"""What the image towers' matrices read on real frames, how far their 8 bits should reach, and what each loses to them."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from glus_edge.calibration.clips import Clip
+from glus_edge.calibration.graph_matrices import GraphMatrix, graph_matrices
+from glus_edge.calibration.observed import Feeds, observe
+from glus_edge.calibration.qdq import EightBits, rounded_inputs, rounded_weights
+from glus_edge.calibration.ranges import LEVELS, METHODS, MagnitudeHistogram
+from glus_edge.calibration.row_statistics import RowStatistics
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
+
+ENCODERS = ("clip_encoder", "image_encoder")
+COUNTED_VALUES = 1 << 20  # of a tensor, in its histogram; the largest magnitude is over all
+AUTO = "auto"  # whichever of METHODS loses least on the sampled rows
+
+
+@dataclass(frozen=True)
+class MatrixRange:
+    """One matrix of an encoder."""
+
+    matrix: GraphMatrix
+    reach: dict[str, float]  # precision -> largest magnitude of its inputs that is represented
+    method: dict[str, str]  # precision -> the one of METHODS that gave it
+    error: dict[str, float]  # precision -> relative L2 of its products; NaN for kernels wider than a pixel
+
+
+def encoder_feeds(bundle: Bundle, clips: Sequence[Clip], images: int) -> dict[str, Feeds]:
+    """Pixels of up to `images` frames spread over the clips, as both towers get them. Errors: VideoError."""
+    frames = []
+    each = max(1, -(-images // len(clips)))
+    for clip in clips:
+        with closing(clip.open()) as video:
+            places = np.linspace(0, video.frame_count - 1, min(each, video.frame_count)).astype(int)
+            frames += [video.read(int(place)).rgb for place in dict.fromkeys(places)]
+    del frames[images:]
+    manifest = bundle.manifest
+    return {
+        "clip_encoder": [{"clip_pixels": clip_pixels(rgb, manifest.clip)[None]} for rgb in frames],
+        "image_encoder": [{"sam_pixels": sam_pixels(rgb, manifest.sam)[None]} for rgb in frames],
+    }
+
+
+def encoder_ranges(
+    model: onnx.ModelProto, feeds: Feeds, precisions: Sequence[str], method: str = AUTO, sample_rows: int = 256
+) -> list[MatrixRange]:
+    """Ranges of every matrix of a graph. Raises InputError naming a matrix whose inputs are not finite."""
+    matrices = graph_matrices(model)
+    values = list(dict.fromkeys(matrix.value for matrix in matrices))
+    readers = {matrix.value: matrix.name for matrix in reversed(matrices)}
+    channels_first = {matrix.value for matrix in matrices if matrix.operator == "Conv"}
+    histograms = {value: MagnitudeHistogram() for value in values}
+    samples: dict[str, RowStatistics] = {}
+    for name, value in observe(model, values, feeds):
+        rows = torch.from_numpy(np.ascontiguousarray(_rows(value, name in channels_first)))
+        if name not in samples:
+            samples[name] = RowStatistics(readers[name], rows.shape[-1], sample_rows)
+        samples[name].add(rows)
+        flat = value.ravel()
+        histograms[name].add(flat[:: max(1, flat.size // COUNTED_VALUES)])
+        histograms[name].add(np.array([np.abs(value).max()]))
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    return [
+        _range(
+            matrix,
+            numpy_helper.to_array(weights[matrix.name]).astype(np.float32),
+            samples[matrix.value].rows.numpy(),
+            histograms[matrix.value],
+            precisions,
+            method,
+        )
+        for matrix in matrices
+    ]
+
+
+def _range(
+    matrix: GraphMatrix,
+    weights: NDArray[np.float32],
+    rows: NDArray[np.float32],
+    histogram: MagnitudeHistogram,
+    precisions: Sequence[str],
+    method: str,
+) -> MatrixRange:
+    reach: dict[str, float] = {}
+    chosen: dict[str, str] = {}
+    error: dict[str, float] = {}
+    for precision in precisions:
+        tried = METHODS if method == AUTO else (method,)
+        choices = {name: EightBits(precision, histogram.reach(name, LEVELS[precision])) for name in tried}
+        errors = {name: product_error(matrix, weights, rows, choice) for name, choice in choices.items()}
+        # wider kernels are not compared: there the least error of the inputs decides
+        best = (
+            "mse" if method == AUTO and np.isnan(list(errors.values())).any() else min(errors, key=errors.__getitem__)
+        )
+        reach[precision], chosen[precision], error[precision] = choices[best].reach, best, errors[best]
+    return MatrixRange(matrix, reach, chosen, error)
+
+
+def product_error(
+    matrix: GraphMatrix, weights: NDArray[np.float32], rows: NDArray[np.float32], choice: EightBits
+) -> float:
+    """Relative L2 of the products of rows [n, K], inputs and weights rounded; NaN for a kernel wider than a pixel."""
+    rounded = rounded_weights(weights, matrix.output_axis, choice.precision)
+    if matrix.operator == "Conv":
+        if weights.shape[2:] != (1, 1) or weights.shape[1] != rows.shape[1]:
+            return float("nan")
+        weights, rounded = weights[:, :, 0, 0].T, rounded[:, :, 0, 0].T
+    exact = rows @ weights
+    difference = rounded_inputs(rows, choice) @ rounded - exact
+    return float(np.linalg.norm(difference) / max(float(np.linalg.norm(exact)), 1e-30))
+
+
+def _rows(value: NDArray[Any], channels_first: bool) -> NDArray[np.float32]:
+    moved = np.moveaxis(value, 1, -1) if channels_first else value
+    return moved.reshape(-1, moved.shape[-1]).astype(np.float32)

@@ -1,0 +1,131 @@
+"""What every matrix of a bundle loses to lower precision, and how far its inputs reach: the recipe's raw material."""
+
+import math
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import onnx
+import torch
+
+from glus_edge.calibration.bundle_weights import BundleWeights
+from glus_edge.calibration.clips import Clip, names
+from glus_edge.calibration.encoder_statistics import ENCODERS, encoder_feeds, encoder_ranges
+from glus_edge.calibration.journal import Journal
+from glus_edge.calibration.language_inputs import language_inputs
+from glus_edge.calibration.language_layers import LayerResult, LayerSettings, language_layers
+from glus_edge.calibration.recipe import FORMAT, SOURCE, VERSION, MatrixRecipe, Recipe
+from glus_edge.calibration.settings import CalibrationSettings
+from glus_edge.export.stored_weights import rounded
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import CheckpointError
+from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.schema import from_json, to_json
+from glus_edge.runtime.signatures import GRAPHS
+
+HEAD = "lm_head.weight"
+
+Report = Callable[[str], None]
+Scales = dict[str, torch.Tensor]
+
+
+def measure(
+    source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
+) -> tuple[Recipe, Scales]:
+    """A recipe in which every matrix keeps the source's precision, with all that is needed to lower it.
+
+    Errors: those of the clips; InputError naming a matrix whose inputs are not finite; BundleError for rounded weights.
+    """
+    graphs: dict[str, dict[str, MatrixRecipe]] = {}
+    if settings.encoders != "none":
+        graphs |= _encoders(source, clips, settings, journal, report)
+    language, scales = _language(source, clips, settings, journal, report)
+    graphs["language_model"] = language
+    recipe = Recipe(
+        format=FORMAT,
+        version=VERSION,
+        source=source.manifest.name,
+        source_sha256={graph: source.manifest.graphs[graph].graph.sha256 for graph in GRAPHS},
+        graphs=graphs,
+        token_embedding=settings.embedding,
+        awq=bool(scales),
+        provenance={
+            "clips": f"{len(clips)} of {settings.clips}: {names(clips)}",
+            "encoder_images": str(settings.images),
+            "language_prompts": str(settings.prompts),
+            "ranges": settings.ranges,
+            "awq": "powers of the mean magnitude, per group of matrices" if settings.awq else "none",
+        },
+    )
+    return recipe, scales
+
+
+def _encoders(
+    source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
+) -> dict[str, dict[str, MatrixRecipe]]:
+    found: dict[str, dict[str, MatrixRecipe]] = {}
+    for graph in ENCODERS:
+        held = journal.get(graph)
+        if held is None:
+            report(f"observing {graph}")
+            feeds = encoder_feeds(source, clips, settings.images)[graph]
+            model = onnx.load(source.graph_path(graph))
+            precision = settings.encoders
+            held = {}
+            for each in encoder_ranges(model, feeds, (precision,), settings.ranges):
+                error = {name: value for name, value in each.error.items() if not math.isnan(value)}
+                entry = MatrixRecipe(SOURCE, each.method[precision], each.reach[precision], error)
+                held[each.matrix.name] = to_json(entry)
+            journal.put(graph, held)
+        found[graph] = {name: from_json(MatrixRecipe, entry) for name, entry in held.items()}
+    return found
+
+
+def _language(
+    source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
+) -> tuple[dict[str, MatrixRecipe], Scales]:
+    weights = BundleWeights(source)
+    layers = source.manifest.model.language_layers
+    done = [journal.get(f"layer-{layer}") for layer in range(layers)]
+    if not all(done):
+        report("reading prompts")
+        prompts = list(language_inputs(source, OnnxRuntimeBackend(source), clips, settings.prompts))
+        compute = source.manifest.graphs["language_model"].compute
+        searched = LayerSettings() if settings.awq else LayerSettings(powers=(0.0,))
+        held = frozenset(layer for layer, found in enumerate(done) if found)
+        for result in language_layers(weights, source.manifest.model, prompts, compute, searched, held):
+            report(f"layer {result.layer + 1} of {layers}: {_summary(result)}")
+            journal.put(
+                f"layer-{result.layer}",
+                {"matrices": result.matrices, "outputs": result.outputs, "powers": result.powers},
+                result.scales,
+            )
+    entries: dict[str, MatrixRecipe] = {}
+    scales: Scales = {}
+    for layer in range(layers):
+        value = journal.get(f"layer-{layer}")
+        assert value is not None
+        errors = from_json(dict[str, dict[str, float]], value["matrices"])
+        scales |= journal.tensors(f"layer-{layer}") or {}
+        method = "awq" if settings.awq else "rtn"
+        entries |= {name: MatrixRecipe(SOURCE, method, None, error) for name, error in errors.items()}
+    entries[HEAD] = MatrixRecipe(SOURCE, "rtn", None, _head_errors(weights, journal))
+    return entries, scales
+
+
+def _head_errors(weights: BundleWeights, journal: Journal) -> dict[str, float]:
+    """lm_head only says whether the next token is [SEG]: the error of its weights stands for that of its products."""
+    held = journal.get(HEAD)
+    if held is None:
+        whole = weights.tensor(HEAD).float()
+        held = {}
+        for storage in ("int8", "int4"):
+            with suppress(CheckpointError):  # no int4 block divides its input channels
+                missed = rounded(HEAD, whole, storage, np.dtype("float32")) - whole
+                held[storage] = float(missed.norm() / whole.norm())
+        journal.put(HEAD, held)
+    return {name: float(error) for name, error in held.items() if isinstance(error, float)}
+
+
+def _summary(result: LayerResult) -> str:
+    return "output error " + ", ".join(f"{method} {error:.1e}" for method, error in result.outputs.items())
