@@ -81,6 +81,11 @@ class _Export:
     def manifest(self, frames: Sequence[Frame], tower_name: str) -> Manifest:
         """Writes every file but the manifest itself."""
         prompt = write_tokenizer(self.options.checkpoint, self.folder / "tokenizer.json")
+        if self.modules.dimensions.scores_frames and prompt.score_token not in prompt.reserved:
+            raise CheckpointError(
+                f"{self.options.checkpoint}: has a head for {prompt.score_token} and no such token, expected both or none; "
+                "use the tokenizer files saved with the checkpoint"
+            )
         write_token_embedding(self.checkpoint, self.folder / "token_embedding.npy", self.options.compute)
         self._write_vision_graphs()
         self._write_language_model()
@@ -155,7 +160,7 @@ class _Export:
             tokens = self.modules.clip_encoder(torch.from_numpy(pixels)).numpy()
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         embedding = np.load(self.folder / "token_embedding.npy", mmap_mode="r")
-        return Questions(self.modules.dimensions, prompt, tokenizer, embedding, tokens)
+        return Questions(self.modules.dimensions, prompt, tokenizer, embedding, tokens, self.options.context_frames)
 
     def _language_parity(self, questions: Questions, answers: Sequence[Answers]) -> tuple[ParityEntry, ...]:
         path = self.folder / "language_model.onnx"

@@ -48,6 +48,8 @@ def write_language_model(
             if progress is not None:
                 progress(layer + 1, dimensions.language_layers)
         _heads(graph, checkpoint, layers.norm(hidden, "model.norm.weight", "final_norm"))
+        if dimensions.scores_frames:
+            _score_head(graph, checkpoint)
         signature = signatures(dimensions, compute)["language_model"]
         graph.save("language_model", signature, _metadata(graph, checkpoint, weights))
 
@@ -112,12 +114,27 @@ def _heads(graph: GraphWriter, checkpoint: LanguageWeights, last: str) -> None:
 
     value = "last_row"
     for step in (0, 2):
-        name = f"model.text_hidden_fcs.0.{step}"
-        label = f"text_hidden_fcs/{step}"
-        weight = checkpoint.tensor(f"{name}.weight")
-        product = graph.linear(value, f"{name}.weight", weight, f"{label}/product", plain=True)
-        bias = graph.vector(f"{name}.bias", checkpoint.tensor(f"{name}.bias"), graph.compute)
-        value = graph.node("Add", [product, bias], label)
+        value = _dense(graph, checkpoint, value, "text_hidden_fcs", step)
         if step == 0:
             value = graph.node("Relu", [value], "text_hidden_fcs/relu")
     graph.node("Cast", [value], "segment_embedding", to=1)
+
+
+def _score_head(graph: GraphWriter, checkpoint: LanguageWeights) -> None:
+    """frame_score from the last row [B, L]."""
+    value = "last_row"
+    for step in (0, 2, 4):
+        value = _dense(graph, checkpoint, value, "score_fcs", step)
+        if step < 4:
+            value = graph.node("Relu", [value], f"score_fcs/{step}/relu")
+    graph.node("Squeeze", [value, graph.whole(1)], "score_fcs/score")  # [B]
+    graph.node("Cast", ["score_fcs/score"], "frame_score", to=1)
+
+
+def _dense(graph: GraphWriter, checkpoint: LanguageWeights, value: str, head: str, step: int) -> str:
+    """A linear layer with a bias of one of the heads, in the compute dtype."""
+    name, label = f"model.{head}.0.{step}", f"{head}/{step}"
+    weight = checkpoint.tensor(f"{name}.weight")
+    product = graph.linear(value, f"{name}.weight", weight, f"{label}/product", plain=True)
+    bias = graph.vector(f"{name}.bias", checkpoint.tensor(f"{name}.bias"), graph.compute)
+    return graph.node("Add", [product, bias], label)

@@ -32,6 +32,7 @@ class Answers:
 
     segment_embedding: NDArray[np.float32]  # [sentences, segment_width]
     next_token: NDArray[np.int32]  # [sentences]
+    frame_score: NDArray[np.float32] | None  # [sentences]; None for a model without [SCORE]
 
 
 class Questions:
@@ -44,12 +45,13 @@ class Questions:
         tokenizer: Tokenizer,
         embedding: NDArray[Any],
         image_tokens: NDArray[np.float32],
+        context_frames: int = WindowSettings.context_frames,
     ) -> None:
         """embedding: [vocabulary_size, language_width]; image_tokens: [frames, image_tokens, language_width]."""
         self.dimensions = dimensions
         self._embedding = embedding
         self._images = image_tokens.reshape(-1, dimensions.language_width)
-        count = WindowSettings().context_frames
+        count = context_frames
         context = [index % len(image_tokens) for index in range(count)]
         conversations = [Conversation(sentence, prompt, tokenizer, count) for sentence in SENTENCES]
         self.prompts: list[list[Rows]] = [  # [step][sentence]
@@ -74,10 +76,12 @@ def reference_answers(reference: LanguageReference, questions: Questions, steps:
     answers = []
     for prompts in questions.prompts[:steps]:
         outputs = [reference.forward(torch.from_numpy(questions.embedded(prompt[None]))) for prompt in prompts]
+        scores = [output.frame_score for output in outputs if output.frame_score is not None]
         answers.append(
             Answers(
                 torch.cat([output.segment_embedding for output in outputs]).numpy(),
                 torch.cat([output.next_token for output in outputs]).numpy().astype(np.int32),
+                torch.cat(scores).numpy() if scores else None,
             )
         )
     return answers
@@ -86,7 +90,7 @@ def reference_answers(reference: LanguageReference, questions: Questions, steps:
 def measure_language_parity(
     path: Path, signature: GraphSignature, compute: str, questions: Questions, expected: Sequence[Answers]
 ) -> tuple[ParityEntry, ...]:
-    """One entry for segment_embedding, one for next_token. Raises ParityError where one misses."""
+    """One entry for each of the heads' outputs. Raises ParityError where one misses."""
     graph = _CachedGraph(path, signature, questions)
     got = [graph.ask(prompts) for prompts in questions.prompts]
     return tuple(
@@ -97,7 +101,8 @@ def measure_language_parity(
             np.concatenate([getattr(answers, name).ravel() for answers in expected]),
             compute,
         )
-        for name in ("segment_embedding", "next_token")
+        for name in ("segment_embedding", "next_token", "frame_score")
+        if getattr(expected[0], name) is not None
     )
 
 
@@ -127,7 +132,7 @@ class _CachedGraph:
         outputs = self._run(prefill)
         self._past = {name: np.concatenate([rows, outputs[f"new_{name}"]]) for name, rows in self._past.items()}
         self._book.record(prefill)
-        return Answers(outputs["segment_embedding"], outputs["next_token"])
+        return Answers(outputs["segment_embedding"], outputs["next_token"], outputs.get("frame_score"))
 
     def _run(self, prefill: Prefill) -> Tensors:
         inputs: Tensors = {

@@ -22,6 +22,7 @@ class LanguageOutputs(NamedTuple):
     hidden: torch.Tensor  # [B, T, L] float32, after the final norm
     segment_embedding: torch.Tensor  # [B, segment_width] float32, of the last row
     next_token: torch.Tensor  # [B] int64, greedy
+    frame_score: torch.Tensor | None  # [B] float32, of the last row; None for a model without [SCORE]
 
 
 class LanguageReference:
@@ -56,12 +57,19 @@ class LanguageReference:
 
     @torch.inference_mode()
     def heads(self, hidden: torch.Tensor) -> LanguageOutputs:
-        """Final norm and both heads, from what the last layer gives."""
+        """Final norm and the heads, from what the last layer gives."""
         hidden = self._norm(hidden, "model.norm")
         last = hidden[:, -1]
         middle = functional.relu(self._linear(last, "model.text_hidden_fcs.0.0", bias=True))
         segment_embedding = self._linear(middle, "model.text_hidden_fcs.0.2", bias=True)
-        return LanguageOutputs(hidden, segment_embedding, self._linear(last, "lm_head").argmax(-1))
+        next_token = self._linear(last, "lm_head").argmax(-1)
+        score = self._score(last) if self._dimensions.scores_frames else None
+        return LanguageOutputs(hidden, segment_embedding, next_token, score)
+
+    def _score(self, last: torch.Tensor) -> torch.Tensor:
+        for step in (0, 2):
+            last = functional.relu(self._linear(last, f"model.score_fcs.0.{step}", bias=True))
+        return self._linear(last, "model.score_fcs.0.4", bias=True)[:, 0]
 
     def _attention(self, rows: torch.Tensor, name: str, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         d = self._dimensions

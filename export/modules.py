@@ -14,7 +14,7 @@ from glus_edge.export.memory_attention import MemoryAttention
 from glus_edge.export.memory_encoder import MemoryEncoder
 from glus_edge.export.sam2_config import sam2_config
 from glus_edge.export.sam2_model import PREFIX, UNUSED_PREFIXES, built, load_weights
-from glus_edge.export.tensor_names import check_tensors, language_shapes
+from glus_edge.export.tensor_names import SCORE_PREFIX, check_tensors, language_shapes, score_shapes
 from glus_edge.export.vision_tower import VisionTower
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.manifest import ImageSettings
@@ -76,7 +76,9 @@ def load_modules(
             f"of {checkpoint.folder / 'config.json'}"
         )
     segmenter = {PREFIX + name: tuple(tensor.shape) for name, tensor in sam2.state_dict().items()}
-    check_tensors(checkpoint, language_shapes(config) | segmenter, TOLERATED)
+    scores_frames = any(name.startswith(SCORE_PREFIX) for name in checkpoint.names())
+    language = language_shapes(config) | (score_shapes(config) if scores_frames else {})
+    check_tensors(checkpoint, language | segmenter, TOLERATED)
     load_weights(sam2, checkpoint, reference_gamma)
     sam2.requires_grad_(False)
     dimensions = ModelDimensions(
@@ -93,6 +95,7 @@ def load_modules(
         memory_width=sam2.mem_dim,
         stride_4_width=sam2.hidden_dim // 8,
         stride_8_width=sam2.hidden_dim // 4,
+        scores_frames=scores_frames,
     )
     return TorchModules(
         dimensions=dimensions,

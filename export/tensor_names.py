@@ -7,6 +7,7 @@ from glus_edge.export.weight_folder import WeightFolder
 from glus_edge.runtime.errors import CheckpointError
 
 SHOWN = 3  # names listed of each kind
+SCORE_PREFIX = "model.score_fcs.0."  # of a checkpoint with a [SCORE] token
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -39,6 +40,18 @@ def language_shapes(config: LanguageConfig) -> Shapes:
             prefix + "input_layernorm.weight": (c.hidden_size,),
             prefix + "post_attention_layernorm.weight": (c.hidden_size,),
         }
+    return shapes
+
+
+def score_shapes(config: LanguageConfig) -> Shapes:
+    """Names and shapes of the head behind [SCORE]."""
+    shapes: Shapes = {}
+    for step, width, inputs in (
+        (0, config.hidden_size, config.hidden_size),
+        (2, config.segment_width, config.hidden_size),
+        (4, 1, config.segment_width),
+    ):
+        shapes |= {f"{SCORE_PREFIX}{step}.weight": (width, inputs), f"{SCORE_PREFIX}{step}.bias": (width,)}
     return shapes
 
 

@@ -84,8 +84,11 @@ def _check(tokenizer: Tokenizer, pieces: SentencePieces, specials: list[SpecialT
     for sentence in CHECKED_SENTENCES:
         written = Conversation(sentence, prompt, tokenizer, context_frames=4)
         slow = Conversation(sentence, prompt, reference, context_frames=4)
-        for turns in range(4):
-            for got, expected in zip(written.text(turns).pieces, slow.text(turns).pieces, strict=True):
+        prompts = [(written.text(turns), slow.text(turns)) for turns in range(4)]
+        if prompt.score_token in prompt.reserved:
+            prompts.append((written.score_text(), slow.score_text()))
+        for ours, theirs in prompts:
+            for got, expected in zip(ours.pieces, theirs.pieces, strict=True):
                 if got.tolist() != expected.tolist():
                     raise CheckpointError(
                         f"tokenizer: a prompt of {sentence!r} becomes {got.tolist()}, expected {expected.tolist()} as "

@@ -8,6 +8,8 @@ def uniform_context(frame_count: int, context_frames: int) -> tuple[int, ...]:
     edge_{j+1} - 1). The reference skips videos with fewer frames than that; here a part without a frame gives the frame
     at its edge, so that any video can be asked.
     """
+    if not context_frames:
+        return ()
     edges = [frame_count * part // context_frames for part in range(context_frames + 1)]
     offset = -(-frame_count // context_frames) // 2
     return tuple(max(0, min(edges[j] + offset, edges[j + 1] - 1)) for j in range(context_frames))

@@ -48,9 +48,14 @@ class Conversation:
             self._texts[answered_turns] = self._tokenise(self._prompt(answered_turns))
         return self._texts[answered_turns]
 
+    def score_text(self) -> PromptText:
+        """The prompt that asks how well a frame can be segmented: one turn, answered by [SCORE], its last row."""
+        return self._tokenise(self._prompt(0) + self._settings.score_token)
+
     def _prompt(self, answered_turns: int) -> str:
         s = self._settings
-        context = s.image * self._context_frames + s.context_request
+        # A model without context frames is asked without a word of them.
+        context = s.image * self._context_frames + s.context_request if self._context_frames else ""
         question = s.image + s.question.replace("{expression}", expression_from_sentence(self.sentence))
         answered = f" ASSISTANT: {s.answer}{s.segment_token}.</s>USER: "
         return (

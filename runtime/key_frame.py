@@ -10,6 +10,20 @@ from glus_edge.runtime.errors import InputError
 KeyFrame = int | str | Path  # a frame's index, 'first', 'auto' (the model chooses), or a score file
 
 
+MOST_CANDIDATES = 32  # frames a model with [SCORE] rates: each costs a question of the language model
+
+
+def candidate_frames(frame_count: int, context: tuple[int, ...]) -> tuple[int, ...]:
+    """The frames of which [SCORE] chooses: all of a short video, as in the paper; of a long one some, evenly spread.
+
+    The context frames, whose image tokens are computed anyway, are always among them.
+    """
+    if frame_count <= MOST_CANDIDATES:
+        return tuple(range(frame_count))
+    spread = (round(i * (frame_count - 1) / (MOST_CANDIDATES - 1)) for i in range(MOST_CANDIDATES))
+    return tuple(sorted({*spread, *context}))
+
+
 def key_frame_index(choice: KeyFrame, frame_count: int) -> int:
     """The index a choice other than 'auto' names. InputError: a frame the video lacks, or a score file that does not fit."""
     if choice == "first":

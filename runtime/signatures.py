@@ -28,6 +28,7 @@ class ModelDimensions:
     memory_width: int  # channels of one memory slot: 64
     stride_4_width: int  # channels of the stride-4 map given to the mask decoder: 32
     stride_8_width: int  # channels of the stride-8 map: 64
+    scores_frames: bool = False  # whether the language model has a [SCORE] token, which rates key frames: no
 
     @property
     def head_width(self) -> int:
@@ -172,6 +173,9 @@ def _language_model(d: ModelDimensions, limits: Limits) -> GraphSignature:
         TensorSignature("segment_embedding", "float32", ("sentences", d.segment_width)),
         TensorSignature("next_token", "int32", ("sentences",)),
     ]
+    if d.scores_frames:
+        # What the last row says as [SCORE], the IoU expected of the frame's mask; of other rows it says nothing.
+        outputs.append(TensorSignature("frame_score", "float32", ("sentences",)))
     for layer in range(d.language_layers):
         for kind in ("key", "value"):
             inputs.append(TensorSignature(f"prefix_{kind}_{layer}", COMPUTE, ("prefix_tokens", *head)))
