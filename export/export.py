@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from glus_edge.export.parity import measure_parity
 from glus_edge.export.portability import ALL, RUNTIME, portability_findings
 from glus_edge.export.provenance import provenance
 from glus_edge.export.sample_frames import sample_frames
-from glus_edge.export.staging import new_folder
+from glus_edge.export.staging import resumable_folder
 from glus_edge.export.stored_weights import StoredWeights
 from glus_edge.export.token_embedding import write_token_embedding
 from glus_edge.export.tokenizer import write_tokenizer
@@ -56,7 +57,7 @@ def export_bundle(options: ExportOptions, report: Report, frames: Sequence[Frame
     `frames`: what graphs are compared on; made up where none are given. Raises CheckpointError, ParityError, InputError
     or OutputError.
     """
-    with new_folder(options.output, options.overwrite) as folder:
+    with resumable_folder(options.output, options.overwrite, _resume_key(options)) as folder:
         report(f"reading {options.checkpoint}")
         checkpoint = Checkpoint.open(options.checkpoint)
         tower = VisionTower.open(options.vision_tower_folder(checkpoint.config.vision_tower))
@@ -65,6 +66,14 @@ def export_bundle(options: ExportOptions, report: Report, frames: Sequence[Frame
         manifest = export.manifest(frames or sample_frames(FRAMES), tower.weights.folder.resolve().name)
         (folder / "manifest.json").write_text(json.dumps(to_json(manifest), indent=2) + "\n", encoding="utf-8")
     return manifest
+
+
+def _resume_key(options: ExportOptions) -> str:
+    """What the parts of an unfinished bundle follow from: the options, and the checkpoint's files as they are now."""
+    files = sorted(path for path in options.checkpoint.glob("*") if path.is_file())
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    settings = {name: str(value) for name, value in vars(options).items() if name not in ("output", "overwrite")}
+    return json.dumps({"checkpoint": stats, "options": settings, "version": version("glus-edge")}, sort_keys=True)
 
 
 class _Export:

@@ -1,6 +1,11 @@
-"""Writes an ONNX graph node by node, its weights straight into one external data file, one tensor at a time."""
+"""Writes an ONNX graph node by node, its weights straight into one external data file, one tensor at a time.
 
-from collections.abc import Iterator, Mapping, Sequence
+A writer that was stopped leaves its data file and a journal of it: the next one in the same place goes on behind the last
+tensor that is whole.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -11,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from glus_edge.export.data_journal import DataJournal, Held
 from glus_edge.export.quantise import (
     check_finite,
     int4_block_size,
@@ -55,7 +61,8 @@ class GraphWriter:
         self._file: BinaryIO | None = None
 
     def __enter__(self) -> "GraphWriter":
-        self._file = self._data_path.open("wb")
+        self._journal = DataJournal(self._data_path)
+        self._file = self._data_path.open("r+b" if self._journal.tensors else "wb")
         return self
 
     def __exit__(
@@ -91,20 +98,33 @@ class GraphWriter:
         check_finite(name, tensor, np.dtype(dtype))
         return self._stored(name, dtype, tensor.shape, iter([tensor.float().numpy().astype(dtype)]))
 
-    def linear(self, value: str, weight_name: str, weight: torch.Tensor, name: str, plain: bool = False) -> str:
+    def linear(
+        self,
+        value: str,
+        weight_name: str,
+        weight: torch.Tensor | Callable[[], torch.Tensor],
+        name: str,
+        plain: bool = False,
+    ) -> str:
         """value [..., K] times the transpose of `weight` [N, K] as the checkpoint stores it: [..., N] in compute dtype.
 
-        Stored [K, N], quantised as this graph's weights are unless `plain`. Raises CheckpointError for a weight that is
-        not finite or that the storage cannot hold.
+        Stored [K, N], quantised as this graph's weights are unless `plain`. A function that gives the weight is not asked
+        where the file holds it already. Raises CheckpointError for a weight that is not finite or that the storage cannot
+        hold.
         """
         storage = "plain" if plain else self._exceptions.get(weight_name, self._weights)
         dtype = PLAIN_TYPES.get(storage, self.compute)
-        check_finite(weight_name, weight, np.dtype(dtype))
+        held = self._held(weight_name, storage)
+        if held is None:
+            weight = weight if isinstance(weight, torch.Tensor) else weight()
+            check_finite(weight_name, weight, np.dtype(dtype))
+        else:
+            weight = torch.empty(held.shape[::-1], device="meta")
         columns, rows = weight.shape
         if storage == "int4":
             matrix = self._int4(weight_name, weight, name)
         elif storage == "int8":
-            scales = int8_scales(weight, self._dtype)
+            scales = int8_scales(weight, self._dtype) if held is None else np.empty(0, self._dtype)
             slices = (int8_from_weights(part, scales) for part in _slices(weight, 1))
             quantised = self._stored(weight_name, "int8", (rows, columns), slices)
             inputs = [quantised, self._stored(f"{weight_name}.scale", self.compute, (columns,), iter([scales]))]
@@ -132,6 +152,16 @@ class GraphWriter:
         )
         helper.set_model_props(model, metadata)
         self._path.write_bytes(model.SerializeToString())
+        self._file.truncate()
+        self._journal.remove()
+
+    def _held(self, weight_name: str, storage: str) -> Held | None:
+        """The matrix, if the file holds it and the scales that belong to it."""
+        names = [weight_name] + [f"{weight_name}.scale"] * (storage in ("int4", "int8"))
+        if all(self._journal.held(name) for name in names):
+            return self._journal.held(weight_name)
+        self._journal.forget()
+        return None
 
     def _int4(self, weight_name: str, weight: torch.Tensor, name: str) -> str:
         columns, rows = weight.shape
@@ -151,16 +181,27 @@ class GraphWriter:
     def _stored(self, name: str, dtype: str, shape: Sequence[int], parts: Iterator[NDArray[np.generic]]) -> str:
         assert self._file is not None, "weights are written inside the with block"
         assert name not in self._initializers, name
-        self._file.write(bytes(-self._file.tell() % ALIGNMENT))
-        offset = self._file.tell()
-        for part in parts:
-            self._file.write(np.ascontiguousarray(part).data)
+        held = self._journal.held(name)
+        if held is not None and (held.dtype, held.shape) == (dtype, tuple(shape)):
+            offset, length = held.offset, held.length
+            self._file.seek(offset + length)
+        else:
+            self._journal.forget()
+            self._file.write(bytes(-self._file.tell() % ALIGNMENT))
+            offset, crc = self._file.tell(), 0
+            for part in parts:
+                data = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+                self._file.write(data.data)
+                crc = zlib.crc32(data.data, crc)
+            length = self._file.tell() - offset
+            self._file.flush()
+            self._journal.record(Held(name, dtype, tuple(shape), offset, length, crc))
         tensor = TensorProto(name=name, data_type=ELEMENT_TYPES.get(dtype, TensorProto.INT4), dims=shape)
         tensor.data_location = TensorProto.EXTERNAL
         for key, value in (
             ("location", self._data_path.name),
             ("offset", offset),
-            ("length", self._file.tell() - offset),
+            ("length", length),
         ):
             tensor.external_data.add(key=key, value=str(value))
         self._initializers[name] = tensor

@@ -174,7 +174,8 @@ class Layers:
         return self._in_compute(graph.node("Concat", [left, right], f"{name}_rotated", axis=3))
 
     def _linear(self, value: str, weight: str, name: str) -> str:
-        return self._graph.linear(value, f"{weight}.weight", self._checkpoint.tensor(f"{weight}.weight"), name)
+        tensor = f"{weight}.weight"
+        return self._graph.linear(value, tensor, lambda: self._checkpoint.tensor(tensor), name)
 
     def _heads(self, value: str, name: str) -> str:
         shared = self._attention.dimensions
