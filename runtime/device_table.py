@@ -4,6 +4,7 @@ Memory and arithmetic are the vendor's data sheets'; no row claims that a run to
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ DEVICES = (
     ),
     DeviceClass(
         "Jetson AGX Orin",
-        ("agx orin", "orin"),
+        ("agx orin", "orin"),  # CUDA calls every Orin 'Orin': without the board's name it is taken for the largest
         ("8.7",),
         (32, 64),
         "10.3, 10.16",
@@ -64,10 +65,21 @@ DEVICES = (
 )
 
 
-def device_class(name: str, compute_capability: str) -> DeviceClass | None:
-    """The row of a device by CUDA's name for it, then by its compute capability; None: not in the table."""
-    lowered = name.lower()
+def device_class(name: str, compute_capability: str, board: str = "") -> DeviceClass | None:
+    """The row of a device by the board's name and CUDA's, then by its compute capability; None: not in the table.
+
+    `board`: of a Jetson, whose generation has one name in CUDA; see `board_name`.
+    """
+    lowered = f"{board} {name}".lower()
     for row in DEVICES:
         if compute_capability in row.compute_capabilities and any(part in lowered for part in row.matches):
             return row
     return next((row for row in DEVICES if compute_capability in row.compute_capabilities), None)
+
+
+def board_name(model_file: Path = Path("/proc/device-tree/model")) -> str:
+    """What a Jetson calls itself, 'NVIDIA Jetson Orin NX Engineering Reference Developer Kit'; '' elsewhere."""
+    try:
+        return model_file.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
+    except OSError:
+        return ""

@@ -15,7 +15,10 @@ from glus_edge.runtime.cuda_device import CudaDevice
 from glus_edge.runtime.engine_gate import GateSettings, difference, refusal
 from glus_edge.runtime.engine_store import FOLDER, Attempt, EngineKey, EngineRecord, EngineStore, engine_key
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.onnx_blocks import image_encoder_blocks
 from glus_edge.runtime.onnx_precision import write_in_precision
+from glus_edge.runtime.onnx_raise import with_raised
+from glus_edge.runtime.precision_search import Form, next_form
 from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.reference_run import Recording
 from glus_edge.runtime.signatures import GRAPHS, Limits
@@ -25,7 +28,6 @@ from glus_edge.runtime.tensorrt_module import TensorRt
 
 ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
 PRECISIONS = {"float32": "fp32", "float16": "fp16"}
-FALLBACKS = {"fp32": ("fp32",), "fp16": ("fp16", "bf16", "fp32")}
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Gate:
     recording: Recording
     settings: GateSettings
 
-    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, precision: str, plan: Any) -> Attempt:
+    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, form: Form, plan: Any) -> Attempt:
         """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
         signature = graph_signature(build.bundle, graph, build.limits)
         engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
@@ -56,7 +58,7 @@ class Gate:
             engine.close()
         reason = refusal(found, self.settings)
         cosine, relative_l2 = (None if math.isnan(x) else x for x in (found.cosine, found.relative_l2))
-        return Attempt(precision, cosine, relative_l2, not reason, reason)
+        return Attempt(form.precision, cosine, relative_l2, not reason, reason, form.raised)
 
 
 class CheckedGraph(NamedTuple):
@@ -95,8 +97,9 @@ def build_engines(
 ) -> Iterator[BuiltGraph]:
     """Compiles the graphs that have no engine of the same key yet, and stores those that the gate lets pass.
 
-    A float16 graph is tried as it is, then in bfloat16, then in float32. Without a gate the first that compiles is
-    stored, and its record says that it was compared with nothing. EngineError: no precision compiles and passes.
+    A float16 graph is tried as it is, the image encoder then with named blocks in float32, then all of it in bfloat16 and
+    in float32. Without a gate it is stored as it is, and its record says that it was compared with nothing.
+    EngineError: no precision compiles and passes.
     """
     store = EngineStore(build.bundle.directory)
     for graph in graphs:
@@ -112,26 +115,44 @@ def build_engines(
 
 
 def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
-    """The first precision that compiles and is right on this device, and every attempt up to it."""
-    attempts: list[Attempt] = []
+    """The first form that compiles and is right on this device, and every attempt up to it."""
     start = _precision(build.bundle, key.graph)
-    for precision in FALLBACKS[start]:
+    file = f"{key.graph}.engine"
+    if gate is None:
+        plan = _compiled(build, cuda, key.graph, Form(start))
+        return EngineRecord(key, file, plan.size_bytes, plan.build_s, start), plan
+    attempts: list[Attempt] = []
+    blocks = _blocks(build.bundle, key.graph, start)
+    while (form := next_form(start, tuple(blocks), [attempt.relative_l2 for attempt in attempts])) is not None:
         try:
-            with _file(build.bundle, key.graph) as source, _in_precision(source, precision, start) as path:
-                plan = _plan(build, key.graph, path, timing_cache_path(build, cuda.gpu.label))
-            attempt = None if gate is None else gate.attempt(build, CudaDevice(cuda), key.graph, precision, plan.data)
+            nodes = frozenset[str]().union(*(blocks[block] for block in form.raised))
+            plan = _compiled(build, cuda, key.graph, form, nodes)
+            attempt = gate.attempt(build, CudaDevice(cuda), key.graph, form, plan.data)
         except EngineError as error:
-            if gate is None:
-                raise
-            attempts.append(Attempt(precision, None, None, False, str(error)))
+            attempts.append(Attempt(form.precision, None, None, False, str(error), form.raised))
             continue
-        if attempt is not None:
-            attempts.append(attempt)
-        if attempt is None or attempt.accepted:
-            file = f"{key.graph}.engine"
-            return EngineRecord(key, file, plan.size_bytes, plan.build_s, precision, tuple(attempts)), plan
-    tried = "; ".join(f"{attempt.precision}: {attempt.reason}" for attempt in attempts)
+        attempts.append(attempt)
+        if attempt.accepted:
+            record = EngineRecord(
+                key, file, plan.size_bytes, plan.build_s, form.precision, tuple(attempts), form.raised
+            )
+            return record, plan
+    tried = "; ".join(f"{attempt.form.label}: {attempt.reason}" for attempt in attempts)
     raise EngineError(f"{key.graph}: no precision is right on this device ({tried}); use --backend onnxruntime")
+
+
+def _compiled(build: EngineBuild, cuda: Cuda, graph: str, form: Form, raised: frozenset[str] = frozenset()) -> Plan:
+    """The graph's plan in this form; `raised` are the nodes of the blocks it raises."""
+    start = _precision(build.bundle, graph)
+    with _file(build.bundle, graph) as source, _in_form(source, form, start, raised) as path:
+        return _plan(build, graph, path, timing_cache_path(build, cuda.gpu.label))
+
+
+def _blocks(bundle: Bundle, graph: str, start: str) -> dict[str, frozenset[str]]:
+    """The named blocks that may be raised before the whole graph is."""
+    if graph != "image_encoder" or start != "fp16":
+        return {}
+    return image_encoder_blocks(bundle.graph_path(graph).read_bytes())
 
 
 def _precision(bundle: Bundle, graph: str) -> str:
@@ -154,14 +175,17 @@ def _file(bundle: Bundle, graph: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _in_precision(path: Path, precision: str, exported: str) -> Iterator[Path]:
+def _in_form(path: Path, form: Form, exported: str, raised: frozenset[str]) -> Iterator[Path]:
     """The graph's file, or one next to it that computes in another precision, removed afterwards."""
-    if precision == exported:
+    if form == Form(exported):
         yield path
         return
-    rewritten = path.with_name(f".{path.stem}.{precision}.onnx")
+    rewritten = path.with_name(f".{path.stem}.{form.precision}.onnx")
     try:
-        write_in_precision(path, rewritten, precision)
+        if raised:
+            rewritten.write_bytes(with_raised(path.read_bytes(), raised))
+        else:
+            write_in_precision(path, rewritten, form.precision)
         yield rewritten
     finally:
         rewritten.unlink(missing_ok=True)

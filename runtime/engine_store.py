@@ -10,6 +10,7 @@ from typing import Any
 
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import BundleError, EngineError
+from glus_edge.runtime.precision_search import Form
 from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.schema import SchemaError, from_json, to_json
 from glus_edge.runtime.signatures import Limits
@@ -41,13 +42,19 @@ class EngineKey:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One precision tried for a graph on the device, against ONNX Runtime in float32 on the same inputs."""
+    """One form of a graph tried on the device, against ONNX Runtime in float32 on the same inputs."""
 
     precision: str  # 'fp16', 'bf16' or 'fp32': what the graph computed in
     cosine: float | None  # smallest over outputs and calls; None: it could not be compiled or run
     relative_l2: float | None  # largest over outputs and calls
     accepted: bool
     reason: str = ""  # why not
+    raised: tuple[str, ...] = ()  # named blocks that computed in float32 all the same
+
+    @property
+    def form(self) -> Form:
+        """What was compiled."""
+        return Form(self.precision, self.raised)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,12 @@ class EngineRecord:
     build_s: float
     precision: str  # 'fp16', 'bf16' or 'fp32': the one the gate left
     gate: tuple[Attempt, ...] = field(default=())  # empty: the engine has not been compared with anything
+    raised: tuple[str, ...] = ()  # named blocks that compute in float32 all the same
+
+    @property
+    def form(self) -> Form:
+        """What was compiled."""
+        return Form(self.precision, self.raised)
 
 
 def engine_key(
@@ -89,20 +102,26 @@ class EngineStore:
     def save(self, record: EngineRecord, plan: Any) -> Path:
         """Writes a plan and its record aside and renames the folder: a half-written engine is never found."""
         target = self.folder / record.key.fingerprint
+        self._remove_abandoned()
         aside = self.folder / f".{record.key.fingerprint}.{os.getpid()}.partial"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         try:
-            with (aside / record.file).open("wb") as file:
-                file.write(memoryview(plan))
-                file.flush()
-                os.fsync(file.fileno())
-            (aside / RECORD).write_text(json.dumps(to_json(record), indent=1) + "\n", encoding="utf-8")
+            # both on the disk before the rename: a board that loses power must not keep half of either
+            _write(aside / record.file, memoryview(plan))
+            _write(aside / RECORD, (json.dumps(to_json(record), indent=1) + "\n").encode())
             shutil.rmtree(target, ignore_errors=True)
             aside.rename(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return target / record.file
+
+    def _remove_abandoned(self) -> None:
+        """Deletes what builds left that were killed while writing: gigabytes, on a board's flash."""
+        for aside in self.folder.glob(".*.partial"):
+            process = aside.name.split(".")[-2]
+            if process.isdigit() and not _runs(int(process)):
+                shutil.rmtree(aside, ignore_errors=True)
 
     def remove(self, key: EngineKey) -> None:
         """Deletes an engine, if it is there."""
@@ -146,6 +165,23 @@ class EngineStore:
                 )
             candidates = matching
         return max(candidates, key=lambda found: found[0].stat().st_mtime)
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True
 
 
 def _short(value: str) -> str:

@@ -13,6 +13,7 @@ from glus_edge.runtime.resize_weights import DIGIT_BITS
 from glus_edge.runtime.signatures import Axis, GraphSignature, Limits, ModelDimensions, TensorSignature
 
 PREPROCESS_GRAPHS = ("clip_preprocess", "sam_preprocess")
+SMALLEST_SIDE = 16  # pixels of a frame that is preprocessed on the device, either way
 _OPSET, _IR_VERSION = 18, 10
 _TYPES = {"float32": 1, "uint8": 2, "int64": 7}
 _INT, _INTS = 2, 7  # AttributeProto.AttributeType
@@ -21,7 +22,7 @@ _INT, _INTS = 2, 7  # AttributeProto.AttributeType
 def preprocess_signatures(model: ModelDimensions, limits: Limits) -> dict[str, GraphSignature]:
     """The tensors of both graphs. Weights and normalisation are inputs: one engine serves every size of frame."""
     side = limits.frame_side
-    axes = {"height": Axis(16, min(720, side), side), "width": Axis(16, min(1280, side), side)}
+    axes = {"height": Axis(SMALLEST_SIDE, min(720, side), side), "width": Axis(SMALLEST_SIDE, min(1280, side), side)}
     common = (
         TensorSignature("rgb", "uint8", ("height", "width", 3)),
         TensorSignature("mean", "float32", (3, 1, 1)),

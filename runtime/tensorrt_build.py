@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from glus_edge.runtime.build_progress import BuildMonitor, progress_monitor, run_cancellable
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.signatures import GraphSignature, TensorSignature
-from glus_edge.runtime.tensorrt_module import TensorRt
+from glus_edge.runtime.tensorrt_module import TensorRt, made
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def plan_from_onnx(
     """
     api = tensorrt.api
     tensorrt.messages.clear()
-    builder = api.Builder(tensorrt.logger)
+    builder = made(tensorrt, api.Builder, "compile")
     network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parse_s = _parse(tensorrt, network, path)
     _check_interface(api, graph, network, signature)

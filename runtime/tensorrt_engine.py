@@ -15,11 +15,12 @@ from glus_edge.runtime.device import ALIGNMENT, Array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.engine_store import EngineStore
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.graph_cache import GraphCache
 from glus_edge.runtime.pixels import DevicePixels, Pixels
 from glus_edge.runtime.preprocess_graph import graph_signature
 from glus_edge.runtime.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.tensorrt_build import profile_shape
-from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt
+from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt, made
 
 # The image encoder needs nothing of the language model: on its own stream the two overlap.
 STREAMS = {"image_encoder": "image", "sam_preprocess": "image"}
@@ -35,7 +36,6 @@ CAPTURED = frozenset(
         "memory_encoder",
     }
 )
-_MOST_GRAPHS = 32  # captured for one engine; beyond that it runs without
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class TensorRtOptions:
     library: str = "tensorrt"  # or 'tensorrt-rtx'
     cuda: str = "auto"  # 'auto', 'cuda-python' or 'pycuda'
     cuda_graphs: bool = True  # replay the kernels of graphs whose shapes and addresses recur
+    device_pixels: bool = True  # make the pixels of both image towers by engines; else on the host
     unchecked: bool = False  # run engines that were compared with nothing: for benchmarks of random weights
 
 
@@ -66,7 +67,7 @@ class TensorRtEngine:
         self.stream = device.stream(STREAMS.get(name, MAIN))
         self._tensorrt = tensorrt
         tensorrt.messages.clear()
-        self._runtime = tensorrt.api.Runtime(tensorrt.logger)
+        self._runtime = made(tensorrt, tensorrt.api.Runtime, "run an engine")
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise EngineError(
@@ -80,10 +81,9 @@ class TensorRtEngine:
                 f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, or "
                 "build with smaller limits"
             )
-        self._captures = cuda_graphs and device.cuda.has_graphs and name in CAPTURED
+        self.graphs = GraphCache(device.cuda, self.stream, cuda_graphs and device.cuda.has_graphs and name in CAPTURED)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
-        self._graphs: dict[tuple[int, ...], int | None] = {}  # by addresses; None: seen once, not captured yet
         self._unwanted: dict[str, CudaArray] = {}  # where outputs go that the caller does not ask for
 
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
@@ -101,48 +101,36 @@ class TensorRtEngine:
                 )
         self.device.use(arrays.values(), self.stream)
         self._set_shapes({tensor.name: arrays[tensor.name].shape for tensor in self.signature.inputs})
-        key = tuple(array.address for array in arrays.values())
-        graph = self._graphs.get(key)
-        if graph is not None:
-            self.device.cuda.launch(graph, self.stream.handle)
+        # by name: callers need not name tensors in the same order every time
+        key = tuple(arrays[name].address for name in sorted(arrays))
+        if self.graphs.launch(key):
             return
         self._set_addresses(arrays)
-        if self._captures and key in self._graphs:
-            graph = self._graphs[key] = self._captured()
-            self.device.cuda.launch(graph, self.stream.handle)
-            return
-        # The first run with these shapes settles TensorRT's deferred work, which must not be captured.
-        self._enqueue()
-        if self._captures and len(self._graphs) < _MOST_GRAPHS:
-            self._graphs[key] = None
+        if not self.graphs.capture(key, self._enqueue):
+            self._enqueue()
+            self.graphs.note(key)
 
     def close(self) -> None:
-        """Waits for the stream, then releases graphs, context and engine in that order."""
+        """Waits for the stream, then releases graphs, context and engine in that order. A second time does nothing."""
+        if self._context is None:
+            return
         self.stream.synchronise()
-        self._drop_graphs()
+        self.graphs.clear()
         self._unwanted.clear()
-        del self._context, self._engine, self._runtime
+        self._context = self._engine = self._runtime = None
 
     def _enqueue(self) -> None:
+        before = len(self._tensorrt.messages.errors)
         if not self._context.execute_async_v3(self.stream.handle):
             raise EngineError(
-                f"{self.name}: TensorRT failed: {self._tensorrt.messages.first_error()}; build the engine again"
+                f"{self.name}: TensorRT failed: {self._tensorrt.messages.first_error(before)}; build the engine again"
             )
-
-    def _captured(self) -> int:
-        cuda = self.device.cuda
-        cuda.begin_capture(self.stream.handle)
-        try:
-            self._enqueue()
-        finally:
-            graph = cuda.end_capture(self.stream.handle)
-        return graph
 
     def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
         """A captured graph holds for the shapes it was captured with: other shapes drop it."""
         if shapes == self._shapes:
             return
-        self._drop_graphs()
+        self.graphs.clear()
         for name, shape in shapes.items():
             if self._shapes.get(name) != shape and not self._context.set_input_shape(name, shape):
                 self._shapes = {}
@@ -157,14 +145,6 @@ class TensorRtEngine:
                 raise EngineError(f"{self.name}.{name}: TensorRT refused the address; build the engine again")
             self._addresses[name] = array.address
 
-    def _drop_graphs(self) -> None:
-        if any(graph is not None for graph in self._graphs.values()):
-            self.stream.synchronise()
-        for graph in self._graphs.values():
-            if graph is not None:
-                self.device.cuda.destroy_graph(graph)
-        self._graphs.clear()
-
     def _sink(self, tensor: TensorSignature) -> CudaArray:
         """TensorRT wants an address for every output."""
         if tensor.name not in self._unwanted:
@@ -178,7 +158,7 @@ class TensorRtEngine:
             if not axis.minimum <= size <= axis.maximum:
                 raise EngineError(
                     f"{self.name}: got {size} {name}, expected {axis.minimum} to {axis.maximum}, what the engine was built "
-                    "for; build it with larger limits"
+                    f"for; {'build it with larger limits' if size > axis.maximum else 'give it more'}"
                 )
 
     def _check_interface(self) -> None:

@@ -26,9 +26,9 @@ class Messages:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def first_error(self) -> str:
-        """The root of a failure: what TensorRT logs after its first error only repeats it."""
-        return " ".join(self.errors[0].split())[:300] if self.errors else "TensorRT gave no reason"
+    def first_error(self, since: int = 0) -> str:
+        """The root of a failure: what TensorRT logs after its first error only repeats it. `since`: errors before it."""
+        return " ".join(self.errors[since].split())[:300] if len(self.errors) > since else "TensorRT gave no reason"
 
     def clear(self) -> None:
         """Forgets everything logged so far."""
@@ -70,6 +70,18 @@ def wrap(library: str, api: Any) -> TensorRt:
     """A TensorRt over an imported module, with a logger of its own."""
     messages = Messages()
     return TensorRt(library, api, _logger(api, messages), messages)
+
+
+def made(tensorrt: TensorRt, kind: Any, purpose: str) -> Any:
+    """A Builder or Runtime. EngineError: TensorRT cannot make one, as without a usable GPU."""
+    before = len(tensorrt.messages.errors)
+    try:
+        return kind(tensorrt.logger)
+    except (TypeError, RuntimeError) as error:  # the bindings' way to say that the library returned nothing
+        raise EngineError(
+            f"{tensorrt.library} {tensorrt.version}: cannot {purpose} on this machine: "
+            f"{tensorrt.messages.first_error(before)}; see `glus-edge doctor`; tensorrt-rtx compiles without a GPU"
+        ) from error
 
 
 def _logger(api: Any, messages: Messages) -> Any:

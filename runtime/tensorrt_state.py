@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus_edge.runtime.cuda import Gpu, open_cuda
-from glus_edge.runtime.device_table import device_class
+from glus_edge.runtime.device_table import board_name, device_class
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
 
@@ -41,7 +41,7 @@ def tensorrt_state() -> TensorRtState:
             versions[library] = load_tensorrt(library).version
         except EngineError as caught:
             errors[library] = str(caught)
-    row = device_class(gpu.name, gpu.compute_capability) if gpu is not None else None
+    row = device_class(gpu.name, gpu.compute_capability, board_name()) if gpu is not None else None
     starts = f"{row.name}: vision {row.vision}, language weights {row.language}" if row is not None else None
     return TensorRtState(gpu, error, interface, free, versions, errors, jetpack(), starts)
 

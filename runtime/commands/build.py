@@ -9,7 +9,7 @@ from pathlib import Path
 from glus_edge.runtime.build_progress import BuildMonitor
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda import open_cuda
-from glus_edge.runtime.device_table import device_class
+from glus_edge.runtime.device_table import board_name, device_class
 from glus_edge.runtime.end_to_end import check_masks
 from glus_edge.runtime.engine_build import (
     ALL_GRAPHS,
@@ -23,6 +23,7 @@ from glus_edge.runtime.engine_build import (
 from glus_edge.runtime.engine_gate import GateSettings
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
+from glus_edge.runtime.preprocess_graph import SMALLEST_SIDE
 from glus_edge.runtime.progress import PATIENCE_S
 from glus_edge.runtime.reference_run import record
 from glus_edge.runtime.signatures import Limits
@@ -99,9 +100,9 @@ def run(arguments: argparse.Namespace) -> int:
 def limits_from_arguments(arguments: argparse.Namespace) -> Limits:
     """The largest session the engines must serve. InputError: a size below 1."""
     for name in ("sentences", "context_tokens", "past_tokens", "new_tokens", "frame_side"):
-        value = getattr(arguments, name)
-        if value < 1:
-            raise InputError(f"--{name.replace('_', '-')}: got {value}, expected 1 or more")
+        value, least = getattr(arguments, name), SMALLEST_SIDE if name == "frame_side" else 1
+        if value < least:
+            raise InputError(f"--{name.replace('_', '-')}: got {value}, expected {least} or more")
     return Limits(
         sentences=arguments.sentences,
         context_tokens=arguments.context_tokens,
@@ -144,7 +145,7 @@ class _Bar:
 
 def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str, ...]) -> int:
     cuda = open_cuda()
-    row = device_class(cuda.gpu.name, cuda.gpu.compute_capability)
+    row = device_class(cuda.gpu.name, cuda.gpu.compute_capability, board_name())
     starts = f"; {row.name}: vision starts from {row.vision}, language weights {row.language}" if row else ""
     print(f"{build.tensorrt.library} {build.tensorrt.version} on {cuda.gpu.label}{starts}", flush=True)
     clip, settings = GateClip(arguments.gate_frames), GateSettings()
@@ -170,7 +171,10 @@ def described_builds(builds: Iterable[BuiltGraph]) -> Iterator[str]:
             if taken is not None and taken.cosine is not None and taken.relative_l2 is not None
             else "compared with nothing"
         )
-        yield f"{record.key.graph:<18}{record.precision:<6}{record.size_bytes / 1e6:>10.1f} MB  {closeness}; {what}"
+        raised = f", {', '.join(record.raised)} in fp32" if record.raised else ""
+        yield (
+            f"{record.key.graph:<18}{record.precision:<6}{record.size_bytes / 1e6:>10.1f} MB  {closeness}{raised}; {what}"
+        )
         for attempt in record.gate:
             if not attempt.accepted:
-                yield f"{'':<18}not {attempt.precision}: {attempt.reason}"
+                yield f"{'':<18}not {attempt.form.label}: {attempt.reason}"

@@ -20,7 +20,7 @@ DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int3
 
 
 def tensorrt_double(cuda, library="tensorrt", version="0.0.double", distort=None):
-    """A TensorRt whose engines run on a CudaDouble. `distort(path of the graph's file, outputs)` may spoil results."""
+    """A TensorRt whose engines run on a CudaDouble. `distort(path of the graph's file, outputs, graph)` may spoil results."""
     return wrap(library, Api(cuda, version, distort))
 
 
@@ -183,7 +183,8 @@ class Runtime:
 class EngineDouble:
     def __init__(self, api, plan):
         self.api, self.path, self.profile = api, plan["path"], plan["profile"]
-        self.session = _session(base64.b64decode(plan["graph"]), str(Path(self.path).parent))
+        self.graph = base64.b64decode(plan["graph"])
+        self.session = _session(self.graph, str(Path(self.path).parent))
         self.inputs, self.outputs = (list(group()) for group in _io(self.session))
         self._tensors = {tensor.name: tensor for tensor in (*self.inputs, *self.outputs)}
         self.num_io_tensors = len(self._tensors)
@@ -255,7 +256,7 @@ class ContextDouble:
             views[tensor.name] = (addresses[tensor.name], shape, dtype)
         engine.session.run_with_iobinding(binding)
         if engine.api.distort is not None:
-            engine.api.distort(engine.path, views)
+            engine.api.distort(engine.path, views, engine.graph)
 
 
 def _session(graph, folder):

@@ -2,9 +2,12 @@
 
 import ctypes
 import json
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from glus_edge.runtime.bundle import Bundle
@@ -15,6 +18,7 @@ from glus_edge.runtime.engine_gate import Difference, GateSettings, closeness, m
 from glus_edge.runtime.engine_store import FOLDER, EngineStore
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
+from glus_edge.runtime.onnx_blocks import BLOCKS, image_encoder_blocks
 from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS
 from glus_edge.runtime.reference_run import record
 from glus_edge.runtime.signatures import Limits
@@ -46,10 +50,10 @@ def a_build(folder, cuda, **settings):
 
 
 def spoil(graph, change):
-    """A distortion of one graph's float16 engine: `change(view)` alters its outputs in place."""
+    """A distortion of one graph's float16 engines: `change(view)` alters their outputs in place."""
 
-    def distort(path, views):
-        if path.endswith(f"/{graph}.onnx"):
+    def distort(path, views, _):
+        if Path(path).name in (f"{graph}.onnx", f".{graph}.fp16.onnx"):
             for address, shape, dtype in views.values():
                 buffer = (ctypes.c_uint8 * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
                 if dtype.kind == "f":
@@ -113,17 +117,52 @@ def test_a_graph_that_is_wrong_in_half_precision_falls_back_alone(bundle, gate, 
         assert row.record.precision == ("fp32" if row.record.key.graph in (graph, *PREPROCESS_GRAPHS) else "fp16")
         if row.record.key.graph == graph:
             # the double, like ONNX Runtime's CPU kernels, has no bfloat16: that attempt is recorded as failed
-            assert [attempt.precision for attempt in row.record.gate] == ["fp16", "bf16", "fp32"]
-            assert [attempt.accepted for attempt in row.record.gate] == [False, False, True]
+            blocks = [f"fp16 with {block} in fp32" for block in BLOCKS] if graph == "image_encoder" else []
+            assert [attempt.form.label for attempt in row.record.gate] == ["fp16", *blocks, "bf16", "fp32"]
+            assert [attempt.accepted for attempt in row.record.gate] == [False] * (2 + len(blocks)) + [True]
             assert "expected" in row.record.gate[0].reason
             assert "not fp16" in "\n".join(command.described_builds([row]))
     assert check_masks(build, cuda, gate, CLIP, [SENTENCE]).mask_iou >= 0.995
 
 
+def wrong_until_raised(source, blocks):
+    """The image encoder's outputs are a tenth too large for each of these blocks that still computes in half."""
+    nodes = image_encoder_blocks(source)
+    sums = {node.name for node in onnx.load_from_string(source).graph.node if node.op_type in ("Add", "MatMul", "Conv")}
+    watched = {b: min((nodes[b] & sums).difference(*(nodes[c] for c in nodes if c != b))) for b in blocks}
+
+    def distort(path, views, graph):
+        if "image_encoder" in path and not path.endswith(".fp32.onnx"):
+            made = {node.name: list(node.output) for node in onnx.load_from_string(graph).graph.node}
+            half = sum(not made[node][0].endswith("/raised") for node in watched.values())
+            spoil("image_encoder", lambda values: np.multiply(values, 1 + half / 10, out=values))(path, views, graph)
+
+    return distort
+
+
+@pytest.mark.parametrize("faulty", [("attention",), ("residual",), ("neck",), ("attention", "neck")], ids=str)
+def test_only_the_named_blocks_that_are_wrong_are_raised(bundle, gate, faulty):
+    cuda = CudaDouble()
+    source = (bundle / "image_encoder.onnx").read_bytes()
+    build = a_build(bundle, cuda, distort=wrong_until_raised(source, faulty))
+    (row,) = build_engines(build, cuda, gate, ("image_encoder",))
+    assert (row.record.precision, row.record.raised) == ("fp16", faulty)
+    tried = [attempt.form.raised for attempt in row.record.gate]
+    alone = [(block,) for block in BLOCKS[: BLOCKS.index(faulty[-1]) + 1]]
+    assert tried == [(), *alone, faulty] if len(faulty) > 1 else [(), *alone]
+    # kept, and printed
+    (_, record), *_ = EngineStore(bundle).records()
+    assert record == row.record
+    lines = "\n".join(command.described_builds([row]))
+    assert f"{', '.join(faulty)} in fp32; built" in lines
+    assert "not fp16: " in lines
+    assert not list(bundle.glob(".*.onnx"))
+
+
 def test_a_graph_wrong_in_every_precision_stops_the_build(bundle, gate):
-    def distort(path, views):
+    def distort(path, views, graph):
         spoil("memory_encoder", lambda values: values.fill(0))(
-            path.replace("/.memory_encoder.fp32", "/memory_encoder"), views
+            path.replace("/.memory_encoder.fp32", "/memory_encoder"), views, graph
         )
 
     cuda = CudaDouble()
@@ -154,6 +193,17 @@ def test_a_build_that_dies_while_writing_leaves_no_engine(bundle, monkeypatch):
         list(build_engines(a_build(bundle, cuda), cuda, None, ("memory_encoder",)))
     assert list((bundle / FOLDER).glob("*/*.engine")) == []
     assert EngineStore(bundle).records() == []
+
+
+def test_what_a_killed_build_left_is_cleared_away_and_a_running_ones_is_not(bundle):
+    cuda = CudaDouble()
+    dead, alive = (bundle / FOLDER / f".0123456789abcdef.{pid}.partial" for pid in (2**22 + 1, os.getppid()))
+    for folder in (dead, alive):
+        folder.mkdir(parents=True)
+        (folder / "x.engine").write_bytes(b"half")
+    list(build_engines(a_build(bundle, cuda), cuda, None, ("memory_encoder",)))
+    assert not dead.exists()
+    assert alive.exists()
 
 
 def test_a_truncated_engine_is_not_taken_for_one(bundle):

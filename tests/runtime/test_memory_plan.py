@@ -7,7 +7,7 @@ import pytest
 
 from glus_edge.runtime.commands import doctor
 from glus_edge.runtime.cuda import Gpu
-from glus_edge.runtime.device_table import DEVICES, device_class
+from glus_edge.runtime.device_table import DEVICES, board_name, device_class
 from glus_edge.runtime.manifest import FileEntry, GraphEntry, ImageSettings, Manifest, PromptSettings
 from glus_edge.runtime.memory_plan import described_plan, memory_plan
 from glus_edge.runtime.signatures import GRAPHS, Limits, ModelDimensions
@@ -112,6 +112,23 @@ def test_a_device_is_found_by_cudas_name_for_it(name, capability, row):
     assert found is not None
     assert found.name == row
     assert device_class("Quadro K2000", "3.0") is None
+
+
+@pytest.mark.parametrize(
+    ("board", "row"),
+    [
+        ("NVIDIA Jetson Orin NX Engineering Reference Developer Kit", "Jetson Orin NX"),
+        ("NVIDIA Jetson Orin Nano Developer Kit", "Jetson Orin Nano"),
+        ("NVIDIA Jetson AGX Orin Developer Kit", "Jetson AGX Orin"),
+    ],
+)
+def test_boards_that_cuda_gives_one_name_are_told_apart_by_their_own(tmp_path: Path, board, row):
+    file = tmp_path / "model"
+    file.write_bytes(board.encode() + b"\0")
+    found = device_class("Orin", "8.7", board_name(file))
+    assert found is not None
+    assert found.name == row
+    assert board_name(tmp_path / "none") == ""
 
 
 def test_precisions_of_the_device_table_are_ones_that_can_be_exported():

@@ -1,0 +1,48 @@
+"""In what precision a graph is tried next on a device, given what came of the forms tried before. Pure Python."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+HELPS = 0.9  # a block counts as part of the fault if raising it leaves at most this share of the distance
+
+_FALLBACKS = {"fp32": ("fp32",), "fp16": ("fp16", "bf16", "fp32")}
+
+
+@dataclass(frozen=True)
+class Form:
+    """A graph as it may be compiled."""
+
+    precision: str  # 'fp16', 'bf16' or 'fp32': what the graph computes in
+    raised: tuple[str, ...] = ()  # named blocks that compute in float32 all the same
+
+    @property
+    def label(self) -> str:
+        """'fp16', 'fp16 with attention, neck in fp32'."""
+        return f"{self.precision} with {', '.join(self.raised)} in fp32" if self.raised else self.precision
+
+
+def next_form(start: str, blocks: Sequence[str], distances: Sequence[float | None]) -> Form | None:
+    """The form to try after those that gave these distances (None: not a number, or it did not compile or run).
+
+    First the graph as it is, then each block raised alone, then together those that helped where that is more than one;
+    then the whole graph in the next precision. None: all have been tried.
+    """
+    tried = len(distances)
+    if tried == 0 or start == "fp32":
+        return Form(start) if tried == 0 else None
+    if tried <= len(blocks):
+        return Form(start, (blocks[tried - 1],))
+    helped = tuple(
+        block for block, distance in zip(blocks, distances[1:], strict=False) if _helps(distances[0], distance)
+    )
+    whole = _FALLBACKS[start][1:]
+    rest: list[Form] = [Form(start, helped)] if len(helped) > 1 else []
+    rest += [Form(precision) for precision in whole]
+    place = tried - 1 - len(blocks)
+    return rest[place] if place < len(rest) else None
+
+
+def _helps(before: float | None, after: float | None) -> bool:
+    if after is None:
+        return False
+    return before is None or after <= HELPS * before
