@@ -27,7 +27,7 @@ from glus_edge.calibration.recipe import Recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.atomic_file import write_file
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle import Bundle, sha256
 from glus_edge.runtime.errors import GlusEdgeError
 from glus_edge.runtime.progress import silent
 from glus_edge.runtime.schema import from_json, to_json
@@ -148,13 +148,14 @@ def _write(bundle: Bundle, recipe: Recipe, scales: Scales, variant: Variant, pat
 def scored(bundle: Path, dataset: Dataset, videos: int, rules: Rules, record: Path) -> list[SentenceScore]:
     """Scores of the first videos, each kept in `record` as soon as it is there."""
     lines = record.read_text().splitlines() if record.is_file() else []
-    digest = Bundle.open(bundle).manifest.graphs["language_model"].graph.sha256
-    head = json.dumps({"language_model": digest, "dataset": dataset.name, "rules": to_json(rules)}, sort_keys=True)
+    head = json.dumps(
+        {"bundle": sha256(bundle / "manifest.json"), "dataset": dataset.name, "rules": to_json(rules)}, sort_keys=True
+    )
     if not lines or lines[0] != head:
         lines = [head]
-    done = [line for line in lines[1:] if line.endswith("]")][:videos]  # a last line that was cut off is run again
+    done = [line for line in lines[1:] if line.endswith("]")]  # a last line that was cut off is run again
     write_file(record, ("\n".join([head, *done]) + "\n").encode())
-    scores = [from_json(SentenceScore, score) for line in done for score in json.loads(line)]
+    scores = [from_json(SentenceScore, score) for line in done[:videos] for score in json.loads(line)]
     if len(done) < videos:
         with Segmenter.open(bundle) as segmenter, record.open("a") as file:
             for number in range(len(done), videos):

@@ -1,0 +1,77 @@
+"""Scores of every precision are kept video by video."""
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from glus_edge.benchmarks import precisions
+from glus_edge.benchmarks.evaluation import Rules, SentenceScore
+
+pytestmark = pytest.mark.torch
+
+
+class Dataset:
+    name = "three"
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, number: int) -> str:
+        return f"video {number}"
+
+
+@pytest.fixture
+def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "manifest.json").write_text("{}")
+    monkeypatch.setattr(precisions.Segmenter, "open", lambda path: nullcontext(path))
+    return folder
+
+
+def score(video: str) -> SentenceScore:
+    return SentenceScore(video, "0", "the ball", "motion", 8, 50.0, 60.0, 0.0, 100.0, 100.0)
+
+
+def test_a_stopped_run_scores_only_what_is_missing(tmp_path, bundle, monkeypatch):
+    asked = []
+
+    def evaluate(segmenter, dataset, videos, rules, progress):
+        asked.append(dataset[0])
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return [score(dataset[0])]
+
+    monkeypatch.setattr(precisions, "evaluate", evaluate)
+    record = tmp_path / "scores.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        precisions.scored(bundle, Dataset(), 3, Rules(), record)
+    record.write_text(record.read_text() + '[{"video": "cut o')
+    scores = precisions.scored(bundle, Dataset(), 3, Rules(), record)
+    assert asked == ["video 0", "video 1", "video 2", "video 2"]
+    assert [each.video for each in scores] == ["video 0", "video 1", "video 2"]
+    assert precisions.scored(bundle, Dataset(), 2, Rules(), record) == scores[:2]
+    assert precisions.scored(bundle, Dataset(), 3, Rules(), record) == scores
+    assert len(asked) == 4
+
+
+def test_scores_of_another_bundle_or_policy_are_not_taken(tmp_path, bundle, monkeypatch):
+    monkeypatch.setattr(precisions, "evaluate", lambda *arguments: [score("new")])
+    record = tmp_path / "scores.jsonl"
+    precisions.scored(bundle, Dataset(), 1, Rules(), record)
+    old = json.loads(record.read_text().splitlines()[1])
+    record.write_text(record.read_text().replace('"new"', '"old"'))
+    assert precisions.scored(bundle, Dataset(), 1, Rules(), record)[0].video == "old"
+    assert precisions.scored(bundle, Dataset(), 1, Rules("window"), record)[0].video == "new"
+    record.write_text(record.read_text().replace('"new"', '"old"'))
+    (bundle / "manifest.json").write_text("{ }")
+    assert precisions.scored(bundle, Dataset(), 1, Rules("window"), record)[0].video == "new"
+    assert old[0]["video"] == "new"
+
+
+def test_every_variant_has_a_folder_of_its_own():
+    names = {precisions._plain(name) for name in precisions.VARIANTS}
+    assert len(names) == len(precisions.VARIANTS)
+    assert all(name.replace("-", "").isalnum() for name in names)
