@@ -1,6 +1,11 @@
+from pathlib import Path
+
 import pytest
 import torch
+from tokenizers import Tokenizer
 
+from glus_edge.export.tokenizer import write_tokenizer
+from glus_edge.runtime.conversation import Conversation
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import Mix, make_batch
 from glus_edge.training.prompt import prefix_ids, turn_sequences
@@ -55,3 +60,11 @@ def test_one_pass_over_a_window_gives_what_inference_computes_turn_by_turn(learn
                 ]
                 hidden = glus.run_language(torch.stack(flat)[None], torch.arange(len(flat))[None], None, None).final
                 torch.testing.assert_close(hidden[0, -1], together[s, turn], atol=1e-4, rtol=1e-4)
+
+
+def test_without_context_frames_the_prompt_is_the_one_the_runtime_asks(tmp_path: Path) -> None:
+    prompt = write_tokenizer(golden.GOLDEN / "checkpoint", tmp_path / "tokenizer.json")
+    conversation = Conversation("the dog", prompt, Tokenizer.from_file(str(tmp_path / "tokenizer.json")), 0)
+    first, _ = conversation.text(0).pieces
+    tokenizer = NanoTokenizer((golden.GOLDEN / "checkpoint" / "tokenizer.model").read_bytes())
+    assert [*prefix_ids(tokenizer, TOKENS, context=False), tokenizer.image_start] == first.tolist()
