@@ -53,4 +53,4 @@ def _tokens(bundle: Bundle, encoder: Engine, frame: Frame) -> NDArray[np.float32
     tokens = np.empty((1, model.image_tokens, model.language_width), encoder.signature.outputs[0].dtype)
     pixels = np.ascontiguousarray(clip_pixels(frame.rgb, bundle.manifest.clip)[None])
     encoder.run({"clip_pixels": pixels}, {"image_tokens": tokens})
-    return tokens[0].astype(np.float32)
+    return np.asarray(tokens[0], np.float32)

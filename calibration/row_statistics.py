@@ -16,8 +16,8 @@ class RowStatistics:
         self._count = 0
         self._every = 1  # one row in so many is kept
         self._limit = sample
-        self._kept: list[torch.Tensor] = []
-        self._kept_at: list[int] = []
+        self._kept = torch.empty(0, channels)
+        self._places = torch.empty(0, dtype=torch.int64)  # of the kept rows among all
 
     def add(self, rows: torch.Tensor) -> None:
         """rows [..., K]. Raises InputError naming the matrix where one is not finite."""
@@ -30,20 +30,20 @@ class RowStatistics:
             )
         self._sum += magnitude.sum(0, dtype=torch.float64)
         self._largest = torch.maximum(self._largest, magnitude.amax(0))
-        for number in range(-self._count % self._every, len(flat), self._every):
-            self._kept.append(flat[number].clone())
-            self._kept_at.append(self._count + number)
-        self._count += len(flat)
-        while len(self._kept) > self._limit:
+        total = self._count + len(flat)
+        while -(-total // self._every) > self._limit:
             self._every *= 2
-            chosen = [place for place, at in enumerate(self._kept_at) if at % self._every == 0]
-            self._kept = [self._kept[place] for place in chosen]
-            self._kept_at = [self._kept_at[place] for place in chosen]
+        stay = self._places % self._every == 0
+        first = -self._count % self._every
+        new = flat[first :: self._every]
+        self._kept = torch.cat([self._kept[stay], new])
+        self._places = torch.cat([self._places[stay], self._count + first + self._every * torch.arange(len(new))])
+        self._count = total
 
     @property
     def rows(self) -> torch.Tensor:
         """The sample, [n, K] float32, at least one row once any was added."""
-        return torch.stack(self._kept)
+        return self._kept
 
     @property
     def magnitude(self) -> torch.Tensor:
