@@ -8,7 +8,18 @@ from platform import machine, python_version, release, system
 
 from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, memory, nvidia_devices, processor, usable_threads
 
-PACKAGES = ("glus-edge", "onnxruntime", "onnxruntime-gpu", "numpy", "opencv-python-headless", "pillow", "av")
+PACKAGES = (
+    "glus-edge",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "av",
+)
+
+GPU_PACKAGES = ("tensorrt", "tensorrt_rtx", "tensorrt-rtx-cu13-bindings", "cuda-bindings", "pycuda")
 
 
 @dataclass(frozen=True)

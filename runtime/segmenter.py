@@ -17,6 +17,7 @@ from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.loop_rules import LoopRules, loop_choice
 from glus_edge.runtime.mask_tracker import SamEngines
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.openvino_engine import OpenVinoBackend, OpenVinoOptions
 from glus_edge.runtime.picture import Picture
 from glus_edge.runtime.pipeline import ahead
 from glus_edge.runtime.pixels import HostPixels, Pixels
@@ -29,16 +30,31 @@ from glus_edge.runtime.tensorrt_module import LIBRARIES
 from glus_edge.runtime.video import Video, open_video
 from glus_edge.runtime.window import window_policy
 
-BACKENDS = ("auto", "onnxruntime", *LIBRARIES)
+BACKENDS = ("auto", "onnxruntime", "openvino", *LIBRARIES)
 
 
 @dataclass(frozen=True)
 class SegmenterOptions:
     """How a bundle is run; the command line's defaults."""
 
-    backend: str = "auto"  # 'auto' is 'onnxruntime'; 'tensorrt' and 'tensorrt-rtx' run engines that were built here
+    # 'auto' is 'onnxruntime'; 'openvino' is faster on some processors; 'tensorrt' and 'tensorrt-rtx' run engines that
+    # were built here
+    backend: str = "auto"
     onnxruntime: OnnxRuntimeOptions = field(default_factory=OnnxRuntimeOptions)
     tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)  # its library is that of `backend`
+    openvino: OpenVinoOptions = field(default_factory=OpenVinoOptions)
+
+
+def open_backend(bundle: Bundle, options: SegmenterOptions) -> tuple[Backend, Pixels | None]:
+    """What runs a bundle, and what makes its pixels if not the host. EngineError: this machine does not have it."""
+    if options.backend not in BACKENDS:
+        raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
+    if options.backend == "openvino":
+        return OpenVinoBackend(bundle, options.openvino), None
+    if options.backend not in LIBRARIES:
+        return OnnxRuntimeBackend(bundle, options.onnxruntime), None
+    backend = TensorRtBackend.open_device(bundle, replace(options.tensorrt, library=options.backend))
+    return backend, backend.open_pixels() if options.tensorrt.device_pixels else None
 
 
 class Segmenter:
@@ -62,13 +78,8 @@ class Segmenter:
         Errors: BundleError (missing, damaged, newer), EngineError (a backend or provider this machine does not have).
         """
         options = options or SegmenterOptions()
-        if options.backend not in BACKENDS:
-            raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
         opened = Bundle.open(shipped_bundle() if bundle is None else bundle)
-        if options.backend in LIBRARIES:
-            backend = TensorRtBackend.open_device(opened, replace(options.tensorrt, library=options.backend))
-            return cls(opened, backend, backend.open_pixels())
-        return cls(opened, OnnxRuntimeBackend(opened, options.onnxruntime))
+        return cls(opened, *open_backend(opened, options))
 
     def segment(
         self,

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
+from glus_edge.runtime.commands.tensorrt_arguments import add_tensorrt_arguments, tensorrt_from_arguments
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.key_frame import KeyFrame
 from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
+from glus_edge.runtime.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
+from glus_edge.runtime.openvino_engine import OpenVinoOptions
 from glus_edge.runtime.output import OutputWriter
 from glus_edge.runtime.output_folder import check_output_folder
 from glus_edge.runtime.pipeline import Behind
@@ -59,6 +62,12 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     runtime = _DEFAULTS.onnxruntime
     parser.add_argument("--backend", choices=BACKENDS, default=_DEFAULTS.backend, help="(default: %(default)s)")
     parser.add_argument("--provider", choices=("cpu", "cuda"), default=runtime.provider, help="of ONNX Runtime")
+    parser.add_argument(
+        "--openvino-precision",
+        choices=tuple(OPENVINO_PRECISIONS),
+        default=_DEFAULTS.openvino.precision,
+        help="of the products of --backend openvino (default: %(default)s)",
+    )
     parser.add_argument("--threads", type=int, default=runtime.threads, help="0: every usable core (default)")
     parser.add_argument(
         "--int4-accuracy",
@@ -74,6 +83,7 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default=runtime.int8_accuracy,
         help="the same for int8 matrices (default: %(default)s)",
     )
+    add_tensorrt_arguments(parser)
 
 
 def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
@@ -81,7 +91,8 @@ def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
     runtime = OnnxRuntimeOptions(
         arguments.provider, arguments.threads, arguments.int4_accuracy, arguments.int8_accuracy
     )
-    return SegmenterOptions(arguments.backend, runtime)
+    openvino = OpenVinoOptions(arguments.openvino_precision, arguments.threads)
+    return SegmenterOptions(arguments.backend, runtime, tensorrt_from_arguments(arguments), openvino)
 
 
 def run(arguments: argparse.Namespace) -> int:
