@@ -8,17 +8,21 @@ from typing import Any
 from glus_edge.benchmarks.bench_report import figures
 from glus_edge.benchmarks.bench_table import table
 from glus_edge.benchmarks.contender import BLOCK_FRAMES
-from glus_edge.benchmarks.environment import PACKAGES, environment
+from glus_edge.benchmarks.device_peak import measure_device_peak
+from glus_edge.benchmarks.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.benchmarks.measurement import BaselineSource, BenchSettings, measure
-from glus_edge.benchmarks.peak import measure_peak
+from glus_edge.benchmarks.peak import Peak, measure_peak
 from glus_edge.benchmarks.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.bundle import Bundle, read_manifest
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.cuda import open_cuda
 from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.manifest import Manifest
 from glus_edge.runtime.progress import terminal_bar
 from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
 from glus_edge.runtime.window import POLICIES
 
 FORMAT = "glus-edge bench"
@@ -57,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         "format": FORMAT,
         "bundle": manifest.name,
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
+        "backend": arguments.backend,
         "provider": arguments.provider,
         "refresh": settings.refresh,
         "memory": settings.memory,
@@ -74,10 +79,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         code = int(result.growth >= ALLOWED_GROWTH)
     else:
-        where = environment(arguments.threads, (*PACKAGES, "torch", "transformers", "sam2"))
+        where = environment(arguments.threads, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2"))
         measured, memory = measure(settings, terminal_bar)
         # Behind the run: both need memory that is none of the runtime's.
-        peak = measure_peak() if arguments.provider == "cpu" else None
+        peak = _peak(arguments.backend, arguments.provider, manifest)
         results = figures(measured, Bundle(settings.bundle, manifest), peak)
         record |= {
             "environment": to_json(where),
@@ -108,6 +113,14 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
         rounds=-(-arguments.frames // BLOCK_FRAMES),
         baseline=_baseline(arguments) if arguments.baseline else None,
     )
+
+
+def _peak(backend: str, provider: str, manifest: Manifest) -> Peak | None:
+    """Of what the engines ran on; None where it cannot be timed."""
+    if backend in LIBRARIES:
+        half = any(graph.compute == "float16" for graph in manifest.graphs.values())
+        return measure_device_peak(load_tensorrt(backend), open_cuda(), "float16" if half else "float32")
+    return measure_peak() if provider == "cpu" else None
 
 
 def _policies(text: str) -> tuple[str, ...]:

@@ -12,11 +12,9 @@ from glus_edge.benchmarks.counting_engine import CountingBackend
 from glus_edge.benchmarks.reference_process import ReferenceProcess, ReferenceSettings
 from glus_edge.benchmarks.resident import peak_bytes, resident_bytes
 from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.loop_rules import LoopChoice
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.progress import Progress
-from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions
+from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, open_backend
 
 
 @dataclass(frozen=True)
@@ -84,14 +82,11 @@ BASELINE: Key = ("reference", 1)
 
 
 def open_counted(bundle: Path, options: SegmenterOptions) -> tuple[Segmenter, CountingBackend]:
-    """A bundle whose engines count. EngineError: a backend that is not ONNX Runtime."""
-    if options.backend not in ("auto", "onnxruntime"):
-        raise EngineError(
-            f"backend: got {options.backend!r}, expected onnxruntime, the one that can be measured so far"
-        )
+    """A bundle whose engines count, those that make pixels left out. EngineError: a backend this machine lacks."""
     opened = Bundle.open(bundle)
-    backend = CountingBackend(OnnxRuntimeBackend(opened, options.onnxruntime))
-    return Segmenter(opened, backend), backend
+    runs, pixels = open_backend(opened, options)
+    backend = CountingBackend(runs)
+    return Segmenter(opened, backend, pixels), backend
 
 
 def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, Measured], Memory]:

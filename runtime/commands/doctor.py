@@ -18,7 +18,7 @@ from glus_edge.runtime.signatures import Limits
 from glus_edge.runtime.tensorrt_state import TensorRtState, described_state, tensorrt_state
 
 REQUIRED = ("numpy", "onnxruntime", "tokenizers", "av", "pillow", "opencv-python-headless", "tqdm")
-OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "pycuda", "cuda-python", "torch", "sam2")
+OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "cuda-bindings", "cuda-python", "pycuda", "torch", "sam2")
 # Another distribution of the same module serves as well.
 _SUBSTITUTES = {
     "onnxruntime": ("onnxruntime-gpu",),
@@ -157,7 +157,7 @@ def _problems(report: Report) -> Iterator[Problem]:
     if report.nvidia.present and report.providers_error is None and CUDA not in states:
         yield Problem(
             "an NVIDIA device, but this ONNX Runtime is built for the CPU only",
-            "pip uninstall -y onnxruntime && pip install onnxruntime-gpu (on Jetson: the wheel made for its JetPack)",
+            _onnxruntime_gpu_fix(report.tensorrt),
             fatal=False,
         )
     for provider in report.providers:
@@ -168,8 +168,12 @@ def _problems(report: Report) -> Iterator[Problem]:
                 fatal=False,
             )
     tensorrt = packages["tensorrt"] or packages["tensorrt_rtx"]
-    if tensorrt is not None and packages["pycuda"] is None and packages["cuda-python"] is None:
-        yield Problem("TensorRT without a way to CUDA memory", "pip install pycuda (or cuda-python)", fatal=False)
+    if tensorrt is not None and not any(packages[name] for name in ("cuda-bindings", "cuda-python", "pycuda")):
+        yield Problem(
+            "TensorRT without a way to CUDA memory",
+            "pip install cuda-bindings of the driver's CUDA major version: 'cuda-bindings<13' for CUDA 12 and JetPack 6",
+            fatal=False,
+        )
     yield from _device_problems(report)
     if not report.h264:
         yield Problem(
@@ -188,7 +192,8 @@ def _device_problems(report: Report) -> Iterator[Problem]:
     if report.nvidia.present and state.gpu is None:
         yield Problem(
             f"an NVIDIA device that Python cannot use: {state.gpu_error}",
-            "pip install cuda-bindings of the driver's CUDA major version; in a container pass --gpus all",
+            "pip install cuda-bindings of the driver's CUDA major version ('cuda-bindings<13' for CUDA 12 and JetPack 6); in "
+            "a container pass --gpus all, on a Jetson --runtime nvidia",
             fatal=False,
         )
     if state.gpu is None:
@@ -196,8 +201,8 @@ def _device_problems(report: Report) -> Iterator[Problem]:
     if not state.versions:
         yield Problem(
             f"{state.gpu.name}, but no TensorRT: {'; '.join(state.errors.values())}",
-            "pip install 'glus-edge[tensorrt]'; on a Jetson apt install python3-libnvinfer and make the virtual "
-            "environment with --system-site-packages",
+            "pip install 'glus-edge[tensorrt]'; on a Jetson sudo apt install python3-libnvinfer and make the virtual "
+            "environment with the system's Python and --system-site-packages",
             fatal=False,
         )
     if report.plan is not None and not report.plan.fits(state.gpu.memory_bytes, state.gpu.integrated):
@@ -207,6 +212,14 @@ def _device_problems(report: Report) -> Iterator[Problem]:
             "export with --language-weights int4, build with fewer --sentences or --new-tokens, or take a larger device",
             fatal=False,
         )
+
+
+def _onnxruntime_gpu_fix(state: TensorRtState) -> str:
+    if state.jetpack == "6":
+        return "nothing on PyPI for JetPack 6 (Python 3.10 on ARM): use --backend tensorrt"
+    driver_12 = state.gpu is not None and state.gpu.driver.startswith("12.")
+    package = "'onnxruntime-gpu<1.31' (later ones need CUDA 13)" if driver_12 else "onnxruntime-gpu"
+    return f"pip uninstall -y onnxruntime && pip install {package}, or use --backend tensorrt"
 
 
 def _providers() -> tuple[tuple[ProviderState, ...], str | None]:

@@ -94,7 +94,7 @@ def test_each_problem_is_found_with_its_fix(
     [
         ({"tokenizers": None}, "tokenizers is not installed", True),
         ({"onnxruntime-gpu": "1.20"}, "both installed", False),
-        ({"tensorrt": "10.9", "pycuda": None, "cuda-python": None}, "CUDA memory", False),
+        ({"tensorrt": "10.9", "pycuda": None, "cuda-python": None, "cuda-bindings": None}, "CUDA memory", False),
     ],
 )
 def test_packages_that_are_missing_or_clash_are_found(
@@ -103,6 +103,28 @@ def test_packages_that_are_missing_or_clash_are_found(
     (problem,) = doctor.problems(replace(healthy, packages={**healthy.packages, **packages}))
     assert word in problem.found
     assert problem.fatal == fatal
+
+
+def test_cuda_bindings_alone_are_a_way_to_cuda_memory(healthy: doctor.Report) -> None:
+    packages = {**healthy.packages, "tensorrt": "10.9", "pycuda": None, "cuda-python": None, "cuda-bindings": "12.6"}
+    assert doctor.problems(replace(healthy, packages=packages)) == ()
+
+
+@pytest.mark.parametrize(
+    ("jetpack", "driver", "word"),
+    [
+        (None, "13.0", "install onnxruntime-gpu,"),
+        (None, "12.8", "'onnxruntime-gpu<1.31'"),
+        ("6", "12.6", "--backend tensorrt"),
+    ],
+)
+def test_the_wheel_with_cuda_fits_the_driver(
+    healthy: doctor.Report, jetpack: str | None, driver: str, word: str
+) -> None:
+    gpu = Gpu("GPU", "8.9", 24 << 30, driver, False, 58)
+    state = replace(healthy.tensorrt, gpu=gpu, jetpack=jetpack)
+    (problem,) = doctor.problems(replace(healthy, nvidia=NvidiaDevices(None, ("GPU",), True), tensorrt=state))
+    assert word in problem.fix
 
 
 def test_the_report_reads_as_text(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ from glus_edge.runtime.build_progress import BuildMonitor, run_cancellable
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.engine_build import ALL_GRAPHS, EngineBuild, check_engines
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.shipped import shipped_bundle
 from glus_edge.runtime.signatures import Limits, signatures
 from glus_edge.runtime.tensorrt_build import BuildSettings, plan_from_onnx
 from glus_edge.runtime.tensorrt_module import load_tensorrt
@@ -32,6 +33,31 @@ def test_all_graphs_parse_and_compile(request, tensorrt, bundle):
     assert [row.graph for row in rows] == list(ALL_GRAPHS)
     assert all(row.plan_bytes > 100_000 and row.layers > 10 for row in rows)
     assert rows[0].precision == ("fp16" if "fp16" in bundle else "fp32")
+
+
+def test_all_graphs_of_the_shipped_bundle_parse_and_compile(tensorrt):
+    build = EngineBuild(Bundle.open(shipped_bundle()), tensorrt, Limits(), TARGET)
+    rows = list(check_engines(build))
+    assert [row.graph for row in rows] == list(ALL_GRAPHS)
+    assert all(row.precision == "fp32, int8 weights" for row in rows[:6])
+
+
+@pytest.fixture(scope="module")
+def nano_cases(tmp_path_factory):
+    from glus_edge.benchmarks.gpu_cases import random_cases
+    from glus_edge.export.synthetic_sizes import SIZES
+    from glus_edge.runtime.signatures import GRAPHS
+
+    return {case.graph: case for case in random_cases(SIZES["nano"], tmp_path_factory.mktemp("nano"), GRAPHS)}
+
+
+@pytest.mark.parametrize(
+    "graph", ["clip_encoder", "language_model", "image_encoder", "memory_attention", "mask_decoder", "memory_encoder"]
+)
+def test_the_small_models_graphs_compile_in_half_precision_with_an_int4_language_model(tensorrt, nano_cases, graph):
+    case = nano_cases[graph]
+    assert case.precision == ("fp16, int4" if graph == "language_model" else "fp16")
+    assert plan_from_onnx(tensorrt, graph, case.path, case.signature, TARGET).layers > 100
 
 
 def test_the_int4_language_model_compiles_in_half_precision(tensorrt, golden_bundle, tmp_path):

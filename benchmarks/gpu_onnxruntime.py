@@ -1,0 +1,58 @@
+"""ONNX Runtime's CUDA provider in the GPU benchmark, by the clock, with copies to and from the host."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from glus_edge.benchmarks.gpu_cases import Case
+from glus_edge.benchmarks.gpu_row import MEASURED, WARM_UP, Row, row_of_times
+from glus_edge.runtime.engine_gate import closeness
+
+BACKEND, PROVIDER = "onnxruntime-cuda", "CUDAExecutionProvider"
+
+
+def onnxruntime_rows(cases: Sequence[Case], provider: str = PROVIDER) -> Iterator[Row]:
+    """A row a graph; one that says why where the provider is not here."""
+    available = onnxruntime.get_available_providers()
+    if provider not in available:
+        yield Row(BACKEND, "", "", note=f"{provider}: not in this ONNX Runtime, which has {', '.join(available)}")
+        return
+    for case in cases:
+        row = Row(BACKEND, case.graph, case.precision)
+        try:
+            yield _measured(row, case, provider)
+        except (ort_errors.Fail, ort_errors.NotImplemented, ort_errors.RuntimeException) as error:
+            yield Row(row.backend, row.graph, row.precision, note=" ".join(str(error).split())[:200])
+
+
+def _measured(row: Row, case: Case, provider: str) -> Row:
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(case.path), settings, providers=[provider])
+    used = session.get_providers()[0]
+    if used != provider:
+        return Row(row.backend, row.graph, row.precision, note=f"fell back to {used}; see `glus-edge doctor`")
+    call = case.calls[-1]
+    names = list(call.outputs)
+    found = dict(zip(names, session.run(names, call.inputs), strict=True))
+    pairs = [closeness(found[name], wanted) for name, wanted in call.outputs.items() if wanted.dtype.kind == "f"]
+    return row_of_times(
+        row,
+        clock_times(lambda: session.run(names, call.inputs)),
+        cosine=min(cosine for cosine, _ in pairs),
+        relative_l2=max(relative_l2 for _, relative_l2 in pairs),
+        note="with copies to and from the host",
+    )
+
+
+def clock_times(run: Callable[[], object]) -> list[float]:
+    """Milliseconds of each call."""
+    times = []
+    for number in range(WARM_UP + MEASURED):
+        start = time.perf_counter()
+        run()
+        if number >= WARM_UP:
+            times.append((time.perf_counter() - start) * 1e3)
+    return times

@@ -1,0 +1,60 @@
+"""A row of the GPU benchmark's table."""
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from glus_edge.runtime.signatures import GRAPHS
+
+WARM_UP = 10  # calls not counted
+MEASURED = 50
+
+_COLUMNS = (("p50 ms", 9), ("p90 ms", 9), ("cosine", 10), ("rel. L2", 10), ("share", 7), ("plan MB", 9))
+HEADER = f"{'backend':<18}{'graph':<18}{'':<12}" + "".join(f"{name:>{width}}" for name, width in _COLUMNS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One graph on one backend."""
+
+    backend: str
+    graph: str
+    precision: str
+    p50_ms: float | None = None
+    p90_ms: float | None = None
+    cosine: float | None = None  # smallest over outputs and calls, against ONNX Runtime in float32 on the CPU
+    relative_l2: float | None = None  # largest
+    share: float | None = None  # of the roofline, 0..1
+    build_s: float | None = None
+    plan_mb: float | None = None
+    note: str = ""  # why there is no figure, or what the figure holds
+
+
+def row_of_times(row: Row, times: Sequence[float], **others: Any) -> Row:
+    """The row with the median and the ninth decile of these milliseconds, and other fields."""
+    return replace(row, p50_ms=statistics.median(times), p90_ms=statistics.quantiles(times, n=10)[-1], **others)
+
+
+def frame_row(rows: Sequence[Row], baseline: Sequence[Row]) -> Iterator[Row]:
+    """What a frame costs if all graphs of a backend were timed: the sum of their medians, beside the baseline's."""
+    ours, reference = _sum_ms(rows), _sum_ms(baseline)
+    if ours is None:
+        return
+    note = "sum of the medians above"
+    if reference is not None:
+        note += f"; torch {reference:.2f} ms, {reference / ours:.1f} times as long"
+    yield Row(rows[0].backend, "frame", "", p50_ms=ours, note=note)
+
+
+def described(row: Row) -> str:
+    """One line of the table."""
+    figures = [(row.p50_ms, ".3f", 9), (row.p90_ms, ".3f", 9), (row.cosine, ".5f", 10), (row.relative_l2, ".1e", 10)]
+    figures += [(row.share, ".0%", 7), (row.plan_mb, ".1f", 9)]
+    cells = "".join(f"{'' if value is None else format(value, form):>{width}}" for value, form, width in figures)
+    return f"{row.backend:<18}{row.graph:<18}{row.precision:<12}{cells}  {row.note}".rstrip()
+
+
+def _sum_ms(rows: Sequence[Row]) -> float | None:
+    times = {row.graph: row.p50_ms for row in rows if row.graph in GRAPHS and row.p50_ms is not None}
+    return sum(times.values()) if len(times) == len(GRAPHS) else None
