@@ -1,7 +1,7 @@
 """`python -m glus_edge.training.ship --run RUN`: a run's weights become the bundle that ships; the clip is made beside it.
 
 The run's best state goes through the official folders and `glus-edge export`; what ships is replaced only by a bundle that
-was compared with torch and is small enough.
+was compared with torch and is small enough. A clone keeps the weights themselves, packed, to repeat the export from.
 """
 
 import argparse
@@ -18,10 +18,11 @@ from glus_edge.runtime.errors import GlusEdgeError, OutputError
 from glus_edge.runtime.shipped import FOLDER
 from glus_edge.training.clip import write_clip
 from glus_edge.training.settings import TrainingSettings
-from glus_edge.training.state import STATES, write_official
+from glus_edge.training.state import STATES, open_state, pack, write_official
 
 NAME = "glus-nano"
 LARGEST_BYTES = 12_000_000
+PACKED = Path(__file__).with_name("packed")
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,21 @@ class ShipOptions:
     run: Path
     state: str = "best"
     output: Path = FOLDER
+    packed: Path = PACKED
     precision: str = "fp32"
     language_weights: str | None = "int8"
     vision_weights: str | None = "int8"
 
 
 def ship(options: ShipOptions, settings: TrainingSettings | None = None) -> None:
-    """Writes output/bundle and output/clip, each whole or not at all. Errors: those of the export; OutputError: too large."""
+    """Writes output/bundle, whole or not at all, then output/clip and packed.
+
+    Errors: InputError: no such state; those of the export; OutputError: the bundle is too large.
+    """
+    learner, place = open_state(options.run / STATES[options.state], settings or TrainingSettings(), lessons=True)
     with tempfile.TemporaryDirectory(prefix="glus-edge-ship-") as name:
         official = Path(name)
-        write_official(options.run / STATES[options.state], official, settings or TrainingSettings())
+        write_official(learner, official)
         checkpoint = (official / "checkpoint").rename(official / NAME)
         export_bundle(
             ExportOptions(
@@ -65,6 +71,7 @@ def ship(options: ShipOptions, settings: TrainingSettings | None = None) -> None
     clip = options.output / "clip"
     clip.mkdir(exist_ok=True)
     write_clip(clip)
+    pack(learner, place, options.packed)
     print(f"{options.output / 'bundle'}: {size / 1e6:.1f} MB")
 
 
@@ -83,6 +90,7 @@ def main() -> int:
         help="of the other graphs (default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, default=defaults.output, metavar="DIR", help="(default: the package)")
+    parser.add_argument("--packed", type=Path, default=defaults.packed, metavar="DIR", help="(default: the clone's)")
     arguments = parser.parse_args()
     vision = None if arguments.vision_weights == "as-precision" else arguments.vision_weights
     try:
@@ -91,6 +99,7 @@ def main() -> int:
                 run=arguments.run,
                 state=arguments.state,
                 output=arguments.output,
+                packed=arguments.packed,
                 precision=arguments.precision,
                 language_weights=arguments.language_weights,
                 vision_weights=vision,

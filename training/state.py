@@ -65,15 +65,23 @@ def unpack(folder: Path, learner: Learner) -> dict[str, Any]:
     return place
 
 
-def write_official(state: Path, folder: Path, settings: TrainingSettings) -> None:
-    """The official folders of a run's state. InputError: there is no such state, or it is of another model."""
+def open_state(path: Path, settings: TrainingSettings, *, lessons: bool) -> tuple[Learner, dict[str, Any]]:
+    """A run's learner and where it stood; `lessons`: with the heads that only training has.
+
+    InputError: there is no such state, or it is of another model.
+    """
     learner = build_learner(settings)
     try:
-        load_model(state, learner)
+        state = (load_state if lessons else load_model)(path, learner)
     except OSError as error:
-        raise InputError(f"{state}: cannot be read ({error.strerror}), expected a state of a training run") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a state of a training run") from error
     except (RuntimeError, KeyError, UnpicklingError) as error:
-        raise InputError(f"{state}: got {str(error).splitlines()[0]}, expected a state of this model") from error
+        raise InputError(f"{path}: got {str(error).splitlines()[0]}, expected a state of this model") from error
+    return learner, state["place"]
+
+
+def write_official(learner: Learner, folder: Path) -> None:
+    """The official folders of a learner."""
     save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
 
 
@@ -92,15 +100,14 @@ def main() -> None:
     arguments = parser.parse_args()
     name = STATES["best" if arguments.command != "unpack" and arguments.best else "newest"]
     if arguments.command == "official":
-        write_official(arguments.run / name, arguments.output, TrainingSettings())
-        return
-    learner = build_learner(TrainingSettings())
-    if arguments.command == "unpack":
+        write_official(open_state(arguments.run / name, TrainingSettings(), lessons=False)[0], arguments.output)
+    elif arguments.command == "pack":
+        pack(*open_state(arguments.run / name, TrainingSettings(), lessons=True), arguments.output)
+    else:
+        learner = build_learner(TrainingSettings())
         arguments.run.mkdir(parents=True, exist_ok=True)
         place = unpack(arguments.packed, learner)
         save_state(arguments.run / "state.pt", learner, None, place)
-    else:
-        pack(learner, load_state(arguments.run / name, learner)["place"], arguments.output)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from glus_edge.runtime.video import open_video
 from glus_edge.training import ship as command
 from glus_edge.training.clip import CLIP_FRAMES, CLIP_SEED, CLIP_SENTENCES, CLIP_SIDE, write_clip
 from glus_edge.training.ship import NAME, ShipOptions, ship
+from glus_edge.training.state import unpack
 from glus_edge.training.steps import Learner
-from glus_edge.training.train import save_state
+from glus_edge.training.train import build_learner, save_state
 from glus_edge.training.video import SETS
 from tests.training.tiny import tiny_settings
 
@@ -42,26 +43,27 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[ExportOptions]:
 
 
 def test_one_command_replaces_bundle_and_clip(run: Path, exported: list[ExportOptions], tmp_path: Path) -> None:
-    output = tmp_path / "package"
+    output, packed = tmp_path / "package", tmp_path / "packed"
     for weights in ("int8", "int4"):
-        ship(ShipOptions(run=run, output=output, language_weights=weights), tiny_settings())
+        ship(ShipOptions(run=run, output=output, packed=packed, language_weights=weights), tiny_settings())
         assert (output / "bundle" / "manifest.json").read_text() == weights
     assert [options.checkpoint.name for options in exported] == [NAME, NAME]
     assert {path.name for path in (output / "clip").iterdir()} == {"clip.mp4", "truth.json"}
     assert {path.name for path in output.iterdir()} == {"bundle", "clip"}
+    assert unpack(packed, build_learner(tiny_settings())) == {"stage": 3, "step": 5}
 
 
 def test_a_bundle_that_is_too_large_replaces_nothing(run: Path, exported: list[ExportOptions], tmp_path: Path) -> None:
-    output = tmp_path / "package"
-    ship(ShipOptions(run=run, output=output), tiny_settings())
+    output, packed = tmp_path / "package", tmp_path / "packed"
+    ship(ShipOptions(run=run, output=output, packed=packed), tiny_settings())
     with pytest.raises(OutputError, match=r"got 13\.0 MB, expected at most 12 MB"):
-        ship(ShipOptions(run=run, output=output, language_weights="fp32"), tiny_settings())
+        ship(ShipOptions(run=run, output=output, packed=packed, language_weights="fp32"), tiny_settings())
     assert (output / "bundle" / "manifest.json").read_text() == "int8"
 
 
 def test_a_run_without_the_state_asked_for_is_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"state\.pt: cannot be read"):
-        ship(ShipOptions(run=run, state="newest", output=tmp_path / "package"), tiny_settings())
+        ship(ShipOptions(run=run, state="newest", output=tmp_path / "package", packed=tmp_path), tiny_settings())
 
 
 def test_the_clip_is_the_same_every_time_and_of_no_set(tmp_path: Path) -> None:
