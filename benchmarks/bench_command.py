@@ -45,7 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"measured of each, in turns of {BLOCK_FRAMES} (default: %(default)s)",
     )
     parser.add_argument("--baseline", choices=("reference",), help="the reference algorithm in torch, in the same run")
-    parser.add_argument("--checkpoint", type=Path, metavar="DIR", help="the baseline's model: what was exported")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="the baseline's model: what --bundle was made from"
+    )
     parser.add_argument("--vision-tower", type=Path, metavar="DIR", help="its CLIP folder")
     parser.add_argument("--sam2-config", metavar="NAME|YAML", help="its SAM 2 configuration")
     parser.add_argument("--soak", type=int, metavar="N", help="instead: does memory grow over N frames?")
@@ -63,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         "backend": arguments.backend,
         "provider": arguments.provider,
+        "openvino_precision": arguments.openvino_precision,
         "refresh": settings.refresh,
         "memory": settings.memory,
         "lost": settings.lost,
@@ -139,6 +142,9 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _baseline(arguments: argparse.Namespace) -> BaselineSource:
+    given = (arguments.bundle, arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
+    if given == (None,) * len(given):
+        return BaselineSource()
     for option in ("checkpoint", "vision_tower", "sam2_config"):
         if getattr(arguments, option) is None:
             raise InputError(

@@ -19,11 +19,11 @@ from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, open_backen
 
 @dataclass(frozen=True)
 class BaselineSource:
-    """Where the reference algorithm finds its model."""
+    """Where the reference algorithm finds its model; all None: the one that ships."""
 
-    checkpoint: Path
-    vision_tower: Path
-    sam2_config: str
+    checkpoint: Path | None = None
+    vision_tower: Path | None = None
+    sam2_config: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,9 +31,9 @@ class ReferenceSettings:
     """All the process needs; it travels there by pickle."""
 
     bundle: Path
-    checkpoint: Path
-    vision_tower: Path
-    sam2_config: str
+    checkpoint: Path | None  # None: what ships was made from
+    vision_tower: Path | None
+    sam2_config: str | None
     video: Path | None  # as `bench_video` takes it
     frames: int  # of the whole run
     sentence: str
@@ -128,5 +129,10 @@ def _reference(settings: ReferenceSettings) -> "Reference":
     from glus_edge.benchmarks.reference import Reference, ReferenceSource
 
     torch.set_num_threads(settings.threads or usable_threads())
-    source = ReferenceSource(settings.checkpoint, settings.vision_tower, settings.sam2_config)
-    return Reference(source, Bundle.open(settings.bundle))
+    bundle = Bundle.open(settings.bundle)
+    if settings.checkpoint is None or settings.vision_tower is None or settings.sam2_config is None:
+        from glus_edge.benchmarks.shipped_reference import shipped_source
+
+        with tempfile.TemporaryDirectory(prefix="glus-edge-baseline-") as folder:
+            return Reference(shipped_source(Path(folder)), bundle)
+    return Reference(ReferenceSource(settings.checkpoint, settings.vision_tower, settings.sam2_config), bundle)
