@@ -92,14 +92,14 @@ def random_cases(
         "mask_decoder": MaskDecoder(sam2),
         "memory_encoder": MemoryEncoder(sam2),
     }
-    known = signatures(dimensions, compute, Limits(sentences=1))
+    traced, known = (signatures(dimensions, compute, limits) for limits in (None, Limits(sentences=1)))
     cases = []
     for graph in graphs:
         path, module = folder / f"{graph}.onnx", modules.get(graph)
         if module is None:
             write_language_model(_RandomWeights(language), dimensions, path, compute, weights)
         else:
-            write_graph(graph, in_dtype(module, TORCH_TYPES[compute]), known[graph], path)
+            write_graph(graph, in_dtype(module, TORCH_TYPES[compute]), traced[graph], path)
         inputs = random_inputs(known[graph])
         call = Call(inputs, reference_outputs(path, compute, known[graph], inputs))
         stored = weights if module is None else PRECISIONS[compute]
