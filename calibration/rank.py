@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from glus_edge.calibration.graph_matrices import graph_matrices, unit_of
 from glus_edge.calibration.journal import Journal
 from glus_edge.calibration.masks import Loss, MaskJudge
 from glus_edge.calibration.recipe import Recipe
+from glus_edge.export.graph_writer import ALIGNMENT
 from glus_edge.export.quantise import int4_block_size
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
@@ -42,23 +44,28 @@ def units_of(source: Bundle, recipe: Recipe, eight_bits: str) -> Units:
         for name in entries:
             units.matrices.setdefault((graph, unit_of(name)), []).append(name)
         for unit in [unit for unit in units.matrices if unit[0] == graph]:
-            names = units.matrices[unit]
-            elements = sum(math.prod(shapes[name]) for name in names)
-            scales = sum(shapes[name][1 if graph == "language_model" else -1] for name in names)
-            units.source_bytes[unit] = elements * item
-            lower = units.lower_bytes[unit] = {}
+            found = [(name, shapes[name]) for name in units.matrices[unit]]
             if graph != "language_model":
-                lower[eight_bits] = elements + item * scales
+                units.source_bytes[unit] = sum(math.prod(shape) * item for _, shape in found)
+                units.lower_bytes[unit] = {
+                    eight_bits: sum(math.prod(shape) + item * shape[1 if len(shape) == 2 else 0] for _, shape in found)
+                }
                 continue
-            lower["int8"] = elements + item * scales
-            try:
-                blocks = sum(
-                    shapes[name][0] // int4_block_size(name, shapes[name][0]) * shapes[name][1] for name in names
+            units.source_bytes[unit] = sum(_padded(math.prod(shape) * item) for _, shape in found)
+            units.lower_bytes[unit] = {
+                "int8": sum(_padded(math.prod(shape)) + _padded(item * shape[1]) for _, shape in found)
+            }
+            with suppress(CheckpointError):  # no block divides its input channels: int4 is no choice for this unit
+                units.lower_bytes[unit]["int4"] = sum(
+                    _padded(math.prod(shape) // 2) + _padded(item * math.prod(shape) // int4_block_size(name, shape[0]))
+                    for name, shape in found
                 )
-            except CheckpointError:  # no block divides its input channels: int4 is no choice for this unit
-                continue
-            lower["int4"] = elements // 2 + item * blocks
     return units
+
+
+def _padded(size: int) -> int:
+    """Bytes in the language model's data file, where every tensor begins at a page."""
+    return size + -size % ALIGNMENT
 
 
 def _shapes(source: Bundle, graph: str) -> dict[str, tuple[int, ...]]:
