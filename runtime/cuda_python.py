@@ -136,8 +136,10 @@ class CudaPython:
     def end_capture(self, stream: int) -> int:
         """See Cuda."""
         graph = _call(cudart.cudaStreamEndCapture, stream)
-        executable = _call(cudart.cudaGraphInstantiate, graph, 0)
-        _call(cudart.cudaGraphDestroy, graph)
+        try:
+            executable = _call(cudart.cudaGraphInstantiate, graph, 0)
+        finally:
+            _call(cudart.cudaGraphDestroy, graph)
         self._executables[int(executable)] = executable
         return int(executable)
 
