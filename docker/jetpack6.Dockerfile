@@ -1,4 +1,5 @@
 # NOT RUN: written from NVIDIA's documentation; no Jetson was at hand to build or start it.
+# The base image's tag was not pulled either: if it is gone, take the newest of the same JetPack or CUDA major version.
 # Jetson Orin, JetPack 6 (L4T R36): TensorRT 10.3, CUDA 12.6, Python 3.10, all in the base image.
 #   docker build -f docker/jetpack6.Dockerfile -t glus-edge:jetpack6 .
 #   docker run --runtime nvidia --rm -v /path/to/bundle:/bundle glus-edge:jetpack6 build /bundle

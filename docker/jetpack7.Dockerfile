@@ -1,4 +1,5 @@
 # NOT RUN: written from NVIDIA's documentation; no Jetson was at hand to build or start it.
+# The base image's tag was not pulled either: if it is gone, take the newest of the same JetPack or CUDA major version.
 # Jetson Thor, JetPack 7: CUDA 13 and Python 3.12. From JetPack 7 on Jetsons run NVIDIA's common (SBSA) images.
 #   docker build -f docker/jetpack7.Dockerfile -t glus-edge:jetpack7 .
 #   docker run --runtime nvidia --rm -v /path/to/bundle:/bundle glus-edge:jetpack7 build /bundle

@@ -1,4 +1,5 @@
 # NOT RUN: no machine with a container runtime and an NVIDIA GPU was at hand to build or start it.
+# The base image's tag was not pulled either: if it is gone, take the newest of the same JetPack or CUDA major version.
 # x86-64 with an NVIDIA GPU: TensorRT and cuda-bindings from their wheels, the driver from the host.
 #   docker build -f docker/x86.Dockerfile -t glus-edge:x86 .
 #   docker run --gpus all --rm -v /path/to/bundle:/bundle glus-edge:x86 build /bundle
