@@ -1,6 +1,7 @@
 """Where the pixels of both image towers are made: on the host, or on the device from a frame that is uploaded as bytes."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -18,6 +19,14 @@ from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.resize_weights import bicubic, fixed_point_digits, sam_weights
 
 
+@dataclass(frozen=True, eq=False)
+class PreparedFrame(Frame):
+    """A frame whose pixels were made before its turn."""
+
+    clip_pixels: NDArray[np.float32]  # [3, S, S], CLIP's input
+    sam_pixels: NDArray[np.float32]  # [3, S, S], SAM 2's input
+
+
 class Pixels(Protocol):
     """Writes the input of an image tower, [1, 3, S, S] float32, for a frame."""
 
@@ -26,6 +35,9 @@ class Pixels(Protocol):
 
     def sam(self, frame: Frame, target: Array) -> None:
         """SAM 2's."""
+
+    def prepared(self, frame: Frame) -> Frame:
+        """The frame with what can be made of it beside the engines, in a thread of its own."""
 
     def picture(self, source: object) -> Picture:
         """A frame's picture, from wherever these pixels can be made of. InputError: from nowhere they can."""
@@ -45,11 +57,18 @@ class HostPixels:
 
     def clip(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
-        self._device.write(target[0], clip_pixels(frame.rgb, self._clip))
+        pixels = frame.clip_pixels if isinstance(frame, PreparedFrame) else clip_pixels(frame.rgb, self._clip)
+        self._device.write(target[0], pixels)
 
     def sam(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
-        self._device.write(target[0], sam_pixels(frame.rgb, self._sam))
+        pixels = frame.sam_pixels if isinstance(frame, PreparedFrame) else sam_pixels(frame.rgb, self._sam)
+        self._device.write(target[0], pixels)
+
+    def prepared(self, frame: Frame) -> Frame:
+        """See Pixels."""
+        clip, sam = clip_pixels(frame.rgb, self._clip), sam_pixels(frame.rgb, self._sam)
+        return PreparedFrame(frame.index, frame.time, frame.picture, clip, sam)
 
     def picture(self, source: object) -> Picture:
         """See Pixels."""
@@ -76,6 +95,10 @@ class DevicePixels:
     def sam(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
         self._sam.make(frame, target, sam_matrices)
+
+    def prepared(self, frame: Frame) -> Frame:
+        """The device makes pixels faster than the host: see Pixels."""
+        return frame
 
     def picture(self, source: object) -> Picture:
         """See Pixels."""

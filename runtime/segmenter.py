@@ -189,14 +189,14 @@ class VideoRun:
         key, count = self.key_frame, self.video.frame_count
         self._session.tokens.pin(frozenset(self.context_frames) | {key})
         forward = Direction(self._session, self.rules)
-        with closing(ahead(self.video.frames(key, count))) as frames:
+        with closing(self._ahead(key, count, 1)) as frames:
             first = self._next(frames)
             assert first is not None, "a video has a frame"
             yield first, forward.step(first)
             backward = forward.fork()
             yield from self._steps(forward, frames)
         if key:
-            with closing(ahead(self.video.frames(key - 1, -1, -1))) as frames:
+            with closing(self._ahead(key - 1, -1, -1)) as frames:
                 yield from self._steps(backward, frames)
 
     def _read_context(self) -> None:
@@ -227,8 +227,11 @@ class VideoRun:
         while (frame := self._next(frames)) is not None:
             yield frame, direction.step(frame)
 
+    def _ahead(self, start: int, stop: int, step: int) -> Generator[Frame, None, None]:
+        return ahead(map(self._session.shared.engines.pixels.prepared, self.video.frames(start, stop, step)))
+
     def _next(self, frames: Iterator[Frame]) -> Frame | None:
-        """The next frame, decoded in advance; what is waited for it counts as the frame's `decode`."""
+        """The next frame, decoded and prepared in advance; what is waited for it counts as the frame's `decode`."""
         with self._session.stopwatch.stage("decode"):
             return next(frames, None)
 

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from glus_edge.runtime.device import HostDevice
 from glus_edge.runtime.frame import Frame, FrameSize
 from glus_edge.runtime.manifest import ImageSettings
-from glus_edge.runtime.pixels import clip_weights, sam_matrices
+from glus_edge.runtime.pixels import HostPixels, clip_weights, sam_matrices
 from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS, preprocess_graph, preprocess_signatures
 from glus_edge.runtime.resize_weights import bicubic, fixed_point_digits
@@ -78,3 +79,17 @@ def test_digits_are_pillows_integer_weights():
 
 def test_a_frame_keeps_its_size():
     assert Frame(0, 0.0, picture(4, 6)).size == FrameSize(4, 6)
+
+
+def test_a_frame_prepared_in_advance_gives_the_pixels_of_its_turn():
+    pixels = HostPixels(HostDevice(), CLIP, SAM)
+    frame = Frame(7, 0.5, picture(90, 120))
+    prepared = pixels.prepared(frame)
+    assert (prepared.index, prepared.time) == (7, 0.5)
+    assert prepared.picture is frame.picture
+    for make, side in ((pixels.clip, 56), (pixels.sam, 128)):
+        direct, ahead = np.zeros((2, 1, 3, side, side), np.float32)
+        make(frame, direct)
+        make(prepared, ahead)
+        assert direct.any()
+        assert np.array_equal(direct, ahead)
