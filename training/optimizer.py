@@ -14,10 +14,11 @@ def parameters(learner: Learner) -> list[torch.nn.Parameter]:
 
 
 def hidden_matrices(learner: Learner) -> list[torch.nn.Parameter]:
-    """The matrices inside transformer layers: the language model's with its projector and prompt head, and SAM 2's."""
+    """The matrices inside layers: the language model's with its projector and prompt head, SAM 2's, and the tower's."""
     body, sam = learner.glus.model, learner.sam
     parts = [body.layers, body.mm_projector, body.text_hidden_fcs]
     parts += [sam.image_encoder.trunk.blocks, sam.memory_attention.layers, sam.sam_mask_decoder.transformer]
+    parts += [learner.tower.vision_model.encoder.layers]
     return [p for part in parts for p in part.parameters() if p.dim() == 2]
 
 
