@@ -18,7 +18,10 @@ from glus_edge.runtime.signatures import Limits
 from glus_edge.runtime.tensorrt_state import TensorRtState, described_state, tensorrt_state
 
 REQUIRED = ("numpy", "onnxruntime", "tokenizers", "av", "pillow", "opencv-python-headless", "tqdm")
-OPTIONAL = ("onnxruntime-gpu", "tensorrt", "tensorrt_rtx", "cuda-bindings", "cuda-python", "pycuda", "torch", "sam2")
+OPTIONAL = (
+    *("onnxruntime-gpu", "openvino", "tensorrt", "tensorrt_rtx", "tensorrt-rtx-cu13-bindings"),
+    *("cuda-bindings", "cuda-python", "pycuda", "torch", "sam2"),
+)
 # Another distribution of the same module serves as well.
 _SUBSTITUTES = {
     "onnxruntime": ("onnxruntime-gpu",),
@@ -116,7 +119,7 @@ def describe(report: Report) -> Iterator[str]:
         yield "NVIDIA      no device seen"
     yield "packages"
     for name, installed in report.packages.items():
-        yield f"  {name:<24}{installed or 'not installed'}"
+        yield f"  {name:<28}{installed or 'not installed'}"
     yield "execution providers of ONNX Runtime"
     for provider in report.providers:
         yield f"  {provider.name:<28}{'usable' if provider.usable else 'NOT usable'} ({provider.detail})"
