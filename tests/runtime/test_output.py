@@ -1,11 +1,8 @@
-import json
 import resource
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import av
 import cv2
@@ -13,58 +10,14 @@ import numpy as np
 import pytest
 
 from glus_edge.runtime.errors import OutputError
-from glus_edge.runtime.frame import Frame
 from glus_edge.runtime.output import OutputWriter
-from glus_edge.runtime.result import FrameResult, Scores
-from glus_edge.runtime.run_record import RunDescription
 from glus_edge.runtime.video import Video, open_video
-
-VideoWriter = Callable[..., Path]
-
-RUN = RunDescription(
-    bundle="bundle",
-    sentences=("the red ball", "der grüne Ball"),
-    policy="exact",
-    backend="onnxruntime",
-    precision={"image_encoder": "float32"},
-    context_frames=(1, 3, 5, 7),
-    key_frame=3,
-)
-
-
-def masks_of(frame: Frame) -> np.ndarray:
-    """A square that moves with the frame's number, and its complement."""
-    square = np.zeros(frame.size, np.bool_)
-    square[frame.index : frame.index + 8, 4:20] = True
-    return np.stack([square, ~square])
-
-
-def result_of(frame: Frame) -> FrameResult:
-    scores = (Scores(0.75, -1.5, True, 2), Scores(float("nan"), None, False, None))
-    return FrameResult(frame.index, masks_of(frame), scores, {"clip_encoder": 1.25, "language_model": 20.0})
-
-
-def record(directory: Path) -> dict[str, Any]:
-    return dict(json.loads((directory / "result.json").read_text()))
+from tests.runtime.output_runs import RUN, VideoWriter, masks_of, record, result_of, write_all, write_some
 
 
 @pytest.fixture
 def video(write_video: VideoWriter) -> Video:
     return open_video(write_video(frames=10, size=(49, 63), codec="ffv1", name="clip.mkv"))
-
-
-def write_all(directory: Path, video: Video, **options: Any) -> None:
-    with OutputWriter.open(directory, video, RUN, **options) as writer:
-        for frame in video.frames():
-            writer.add(frame, result_of(frame))
-
-
-def write_some(directory: Path, video: Video, indices: tuple[int, ...], error: BaseException) -> None:
-    with OutputWriter.open(directory, video, RUN) as writer:
-        for index in indices:
-            frame = video.read(index)
-            writer.add(frame, result_of(frame))
-        raise error
 
 
 def test_masks_record_and_overlay_of_a_whole_run(tmp_path: Path, video: Video) -> None:
@@ -190,60 +143,6 @@ def test_frames_of_several_sizes_get_masks_of_their_own_size(tmp_path: Path) -> 
         assert np.array_equal(png > 0, masks_of(frame)[1])
     overlay = open_video(tmp_path / "out/overlay.mp4")
     assert (overlay.frame_count, overlay.size) == (4, (40, 60))
-
-
-def test_an_existing_folder_is_refused(tmp_path: Path, video: Video) -> None:
-    with pytest.raises(OutputError, match="exists already; choose another folder or pass --overwrite"):
-        OutputWriter.open(tmp_path, video, RUN)
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_file_in_the_folders_place_is_refused(tmp_path: Path, video: Video, overwrite: bool) -> None:
-    (tmp_path / "out").write_text("mine")
-    with pytest.raises(OutputError, match="is no folder"):
-        OutputWriter.open(tmp_path / "out", video, RUN, overwrite=overwrite)
-    assert (tmp_path / "out").read_text() == "mine"
-
-
-@pytest.mark.parametrize("content", [None, "{}", "not json", '{"format": "another"}', "[1]"])
-def test_overwriting_spares_a_folder_that_is_not_ours(tmp_path: Path, video: Video, content: str | None) -> None:
-    out = tmp_path / "out"
-    (out / "masks/0").mkdir(parents=True)
-    (out / "masks/0/00000.png").write_text("mine")
-    if content is not None:
-        (out / "result.json").write_text(content)
-    with pytest.raises(OutputError, match=r"no result\.json of an earlier run"):
-        OutputWriter.open(out, video, RUN, overwrite=True)
-    assert (out / "masks/0/00000.png").read_text() == "mine"
-
-
-def test_overwriting_removes_the_earlier_run_and_nothing_else(tmp_path: Path, video: Video) -> None:
-    out = tmp_path / "out"
-    write_all(out, video)
-    (out / "notes.txt").write_text("mine")
-    (out / "masks/0/notes.txt").write_text("mine")
-    (out / "masks/5").mkdir()
-    (out / "masks/5/00099.png").write_text("of an earlier run with more sentences")
-    (out / "masks/0/00098.png.part").write_text("of a run that was killed")
-    with OutputWriter.open(out, video, RUN, overwrite=True) as writer:
-        assert not list(out.rglob("*.png"))
-        assert not (out / "overlay.mp4").exists()
-        assert record(out)["status"] == "running"
-        writer.add(video.read(2), result_of(video.read(2)))
-    assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == [
-        "masks/0/00002.png",
-        "masks/0/notes.txt",
-        "masks/1/00002.png",
-        "notes.txt",
-        "overlay.mp4",
-        "result.json",
-    ]
-
-
-def test_overwriting_an_empty_folder_needs_no_earlier_run(tmp_path: Path, video: Video) -> None:
-    (tmp_path / "out").mkdir()
-    write_all(tmp_path / "out", video, overwrite=True)
-    assert record(tmp_path / "out")["status"] == "complete"
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path: Path, write_video: VideoWriter) -> None:
