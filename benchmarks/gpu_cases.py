@@ -18,6 +18,7 @@ from glus_edge.export.layers import in_dtype
 from glus_edge.export.mask_decoder import MaskDecoder
 from glus_edge.export.memory_attention import MemoryAttention
 from glus_edge.export.memory_encoder import MemoryEncoder
+from glus_edge.export.modules import model_dimensions
 from glus_edge.export.sam2_model import built
 from glus_edge.export.synthetic_sizes import SyntheticSize
 from glus_edge.export.tensor_names import language_shapes
@@ -28,7 +29,7 @@ from glus_edge.runtime.engine_build import PRECISIONS
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
 from glus_edge.runtime.onnx_precision import write_in_precision
 from glus_edge.runtime.reference_run import Call, record
-from glus_edge.runtime.signatures import GraphSignature, Limits, ModelDimensions, signatures
+from glus_edge.runtime.signatures import GraphSignature, Limits, signatures
 
 # One frame of one sentence in a `window` conversation over a full memory: the prefix is cached, one turn is new.
 PREFIX_TOKENS, NEW_TOKENS, SLOTS = 332, 110, 7
@@ -70,21 +71,7 @@ def random_cases(
     torch.manual_seed(0)
     sam2 = built(size.sam2_tree()).requires_grad_(False)
     language = size.language
-    dimensions = ModelDimensions(
-        clip_size=size.vision.image_size,
-        image_tokens=size.vision.patches // 4,
-        language_width=language.hidden_size,
-        language_layers=language.layers,
-        language_heads=language.heads,
-        key_value_heads=language.key_value_heads,
-        vocabulary_size=language.vocabulary_size,
-        max_positions=language.max_positions,
-        image_size=sam2.image_size,
-        segment_width=sam2.hidden_dim,
-        memory_width=sam2.mem_dim,
-        stride_4_width=sam2.hidden_dim // 8,
-        stride_8_width=sam2.hidden_dim // 4,
-    )
+    dimensions = model_dimensions(size.vision, language, sam2)
     modules: dict[str, nn.Module] = {
         "clip_encoder": ClipEncoder(size.vision, language.hidden_size).eval(),
         "image_encoder": ImageEncoder(sam2),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from glus_edge.benchmarks.gpu_cases import NEW_TOKENS, PREFIX_TOKENS, Case
+from glus_edge.benchmarks.reference_language import llama
 from glus_edge.export.language_config import LanguageConfig
 from glus_edge.export.layers import in_dtype
 
@@ -37,25 +38,11 @@ def module_times(case: Case, warm_up: int, measured: int, device: str = "cuda") 
 
 def language_times(config: LanguageConfig, warm_up: int, measured: int, device: str = "cuda") -> list[float]:
     """Milliseconds of transformers' LLaMA over a whole prompt, random weights made on the device."""
-    from transformers import LlamaConfig, LlamaModel
-
-    settings: Any = LlamaConfig  # transformers' constructors have no types
     default = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
         with torch.device(device):
-            model: Any = LlamaModel(
-                settings(
-                    vocab_size=config.vocabulary_size,
-                    hidden_size=config.hidden_size,
-                    intermediate_size=config.intermediate_size,
-                    num_hidden_layers=config.layers,
-                    num_attention_heads=config.heads,
-                    num_key_value_heads=config.key_value_heads,
-                    max_position_embeddings=config.max_positions,
-                    use_cache=False,
-                )
-            ).train(False)
+            model = llama(config).train(False)
             rows = torch.randn(1, REFERENCE_TOKENS, config.hidden_size)
     finally:
         torch.set_default_dtype(default)

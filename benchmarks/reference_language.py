@@ -9,6 +9,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaMo
 
 from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.clip_encoder import POOLED_PATCHES
+from glus_edge.export.language_config import LanguageConfig
 from glus_edge.export.vision_tower import VisionTower
 from glus_edge.export.weight_folder import WeightFolder
 
@@ -20,7 +21,6 @@ class ReferenceLanguage:
         """Errors: CheckpointError for a tensor that is missing."""
         vision, language = tower.config, checkpoint.config
         vision_settings: Any = CLIPVisionConfig  # transformers' constructors have no types
-        language_settings: Any = LlamaConfig
         self._clip: Any = CLIPVisionModel(
             vision_settings(
                 hidden_size=vision.width,
@@ -34,20 +34,7 @@ class ReferenceLanguage:
             )
         )
         _fill(self._clip, tower.weights, "")
-        self._llama: Any = LlamaModel(
-            language_settings(
-                vocab_size=language.vocabulary_size,
-                hidden_size=language.hidden_size,
-                intermediate_size=language.intermediate_size,
-                num_hidden_layers=language.layers,
-                num_attention_heads=language.heads,
-                num_key_value_heads=language.key_value_heads,
-                max_position_embeddings=language.max_positions,
-                rms_norm_eps=language.rms_norm_eps,
-                rope_theta=language.rope_theta,
-                use_cache=False,
-            )
-        )
+        self._llama = llama(language)
         _fill(self._llama, checkpoint, "model.")
         self._weights = {
             name: checkpoint.tensor(name).float()
@@ -84,3 +71,22 @@ def _fill(module: nn.Module, weights: WeightFolder, prefix: str) -> None:
         for name, parameter in module.named_parameters():
             parameter.copy_(weights.tensor(prefix + name))
     module.requires_grad_(False).train(False)
+
+
+def llama(config: LanguageConfig) -> Any:
+    """transformers' LlamaModel of these sizes, its weights random, in torch's default type and device."""
+    settings: Any = LlamaConfig  # transformers' constructors have no types
+    return LlamaModel(
+        settings(
+            vocab_size=config.vocabulary_size,
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.key_value_heads,
+            max_position_embeddings=config.max_positions,
+            rms_norm_eps=config.rms_norm_eps,
+            rope_theta=config.rope_theta,
+            use_cache=False,
+        )
+    )

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import torch
+from sam2.modeling.sam2_base import SAM2Base
 from torch import nn
 
 from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.clip_encoder import ClipEncoder
+from glus_edge.export.clip_encoder import POOLED_PATCHES, ClipEncoder
 from glus_edge.export.image_encoder import ImageEncoder
+from glus_edge.export.language_config import LanguageConfig
 from glus_edge.export.layers import in_dtype
 from glus_edge.export.mask_decoder import MaskDecoder
 from glus_edge.export.memory_attention import MemoryAttention
@@ -15,7 +17,7 @@ from glus_edge.export.memory_encoder import MemoryEncoder
 from glus_edge.export.sam2_config import sam2_config
 from glus_edge.export.sam2_model import PREFIX, UNUSED_PREFIXES, built, load_weights
 from glus_edge.export.tensor_names import SCORE_PREFIX, check_tensors, language_shapes, score_shapes
-from glus_edge.export.vision_tower import VisionTower
+from glus_edge.export.vision_tower import VisionConfig, VisionTower
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.manifest import ImageSettings
 from glus_edge.runtime.signatures import ModelDimensions
@@ -81,22 +83,7 @@ def load_modules(
     check_tensors(checkpoint, language | segmenter, TOLERATED)
     load_weights(sam2, checkpoint, reference_gamma)
     sam2.requires_grad_(False)
-    dimensions = ModelDimensions(
-        clip_size=tower.config.image_size,
-        image_tokens=tower.config.patches // 4,
-        language_width=config.hidden_size,
-        language_layers=config.layers,
-        language_heads=config.heads,
-        key_value_heads=config.key_value_heads,
-        vocabulary_size=config.vocabulary_size,
-        max_positions=config.max_positions,
-        image_size=sam2.image_size,
-        segment_width=sam2.hidden_dim,
-        memory_width=sam2.mem_dim,
-        stride_4_width=sam2.hidden_dim // 8,
-        stride_8_width=sam2.hidden_dim // 4,
-        scores_frames=scores_frames,
-    )
+    dimensions = model_dimensions(tower.config, config, sam2, scores_frames)
     return TorchModules(
         dimensions=dimensions,
         clip_image=tower.image,
@@ -106,4 +93,26 @@ def load_modules(
         memory_attention=MemoryAttention(sam2),
         mask_decoder=MaskDecoder(sam2),
         memory_encoder=MemoryEncoder(sam2),
+    )
+
+
+def model_dimensions(
+    vision: VisionConfig, language: LanguageConfig, sam2: SAM2Base, scores_frames: bool = False
+) -> ModelDimensions:
+    """A model's sizes, from those of its parts."""
+    return ModelDimensions(
+        clip_size=vision.image_size,
+        image_tokens=vision.patches // POOLED_PATCHES,
+        language_width=language.hidden_size,
+        language_layers=language.layers,
+        language_heads=language.heads,
+        key_value_heads=language.key_value_heads,
+        vocabulary_size=language.vocabulary_size,
+        max_positions=language.max_positions,
+        image_size=sam2.image_size,
+        segment_width=sam2.hidden_dim,
+        memory_width=sam2.mem_dim,
+        stride_4_width=sam2.hidden_dim // 8,
+        stride_8_width=sam2.hidden_dim // 4,
+        scores_frames=scores_frames,
     )

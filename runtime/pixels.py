@@ -23,7 +23,7 @@ from glus_edge.runtime.resize_weights import bicubic, fixed_point_digits, sam_we
 class PreparedFrame(Frame):
     """A frame whose pixels were made before its turn."""
 
-    clip_pixels: NDArray[np.float32]  # [3, S, S], CLIP's input
+    clip_pixels: NDArray[np.float32] | None  # [3, S, S], CLIP's input; None: it may not be asked about
     sam_pixels: NDArray[np.float32]  # [3, S, S], SAM 2's input
 
 
@@ -36,8 +36,8 @@ class Pixels(Protocol):
     def sam(self, frame: Frame, target: Array) -> None:
         """SAM 2's."""
 
-    def prepared(self, frame: Frame) -> Frame:
-        """The frame with what can be made of it beside the engines, in a thread of its own."""
+    def prepared(self, frame: Frame, asked: bool) -> Frame:
+        """The frame with what can be made of it beside the engines; CLIP's input only if it is sure to be asked about."""
 
     def picture(self, source: object) -> Picture:
         """A frame's picture, from wherever these pixels can be made of. InputError: from nowhere they can."""
@@ -57,18 +57,18 @@ class HostPixels:
 
     def clip(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
-        pixels = frame.clip_pixels if isinstance(frame, PreparedFrame) else clip_pixels(frame.rgb, self._clip)
-        self._device.write(target[0], pixels)
+        made = frame.clip_pixels if isinstance(frame, PreparedFrame) else None
+        self._device.write(target[0], clip_pixels(frame.rgb, self._clip) if made is None else made)
 
     def sam(self, frame: Frame, target: Array) -> None:
         """See Pixels."""
         pixels = frame.sam_pixels if isinstance(frame, PreparedFrame) else sam_pixels(frame.rgb, self._sam)
         self._device.write(target[0], pixels)
 
-    def prepared(self, frame: Frame) -> Frame:
+    def prepared(self, frame: Frame, asked: bool) -> Frame:
         """See Pixels."""
-        clip, sam = clip_pixels(frame.rgb, self._clip), sam_pixels(frame.rgb, self._sam)
-        return PreparedFrame(frame.index, frame.time, frame.picture, clip, sam)
+        clip = clip_pixels(frame.rgb, self._clip) if asked else None
+        return PreparedFrame(frame.index, frame.time, frame.picture, clip, sam_pixels(frame.rgb, self._sam))
 
     def picture(self, source: object) -> Picture:
         """See Pixels."""
@@ -96,7 +96,7 @@ class DevicePixels:
         """See Pixels."""
         self._sam.make(frame, target, sam_matrices)
 
-    def prepared(self, frame: Frame) -> Frame:
+    def prepared(self, frame: Frame, asked: bool) -> Frame:
         """The device makes pixels faster than the host: see Pixels."""
         return frame
 

@@ -228,7 +228,8 @@ class VideoRun:
             yield frame, direction.step(frame)
 
     def _ahead(self, start: int, stop: int, step: int) -> Generator[Frame, None, None]:
-        return ahead(map(self._session.shared.engines.pixels.prepared, self.video.frames(start, stop, step)))
+        pixels, asked = self._session.shared.engines.pixels, self.rules.refresh.name == "always"
+        return ahead(pixels.prepared(frame, asked) for frame in self.video.frames(start, stop, step))
 
     def _next(self, frames: Iterator[Frame]) -> Frame | None:
         """The next frame, decoded and prepared in advance; what is waited for it counts as the frame's `decode`."""

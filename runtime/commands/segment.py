@@ -51,8 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keyframe",
         default="first",
         metavar="first|N|auto|SCORES.json",
-        help="where masks are propagated from, both ways: the first frame, a frame's number from 0, the context "
-        "frame the model is surest of, or a JSON list of one score per frame whose highest is chosen (default: %(default)s)",
+        help="where masks are propagated from, both ways: the first frame, a frame's number from 0, the one the "
+        "model rates highest, or a JSON list of one score per frame whose highest is chosen (default: %(default)s)",
     )
     add_engine_arguments(parser)
 

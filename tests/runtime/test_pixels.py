@@ -81,10 +81,11 @@ def test_a_frame_keeps_its_size():
     assert Frame(0, 0.0, picture(4, 6)).size == FrameSize(4, 6)
 
 
-def test_a_frame_prepared_in_advance_gives_the_pixels_of_its_turn():
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_frame_prepared_in_advance_gives_the_pixels_of_its_turn(asked):
     pixels = HostPixels(HostDevice(), CLIP, SAM)
     frame = Frame(7, 0.5, picture(90, 120))
-    prepared = pixels.prepared(frame)
+    prepared = pixels.prepared(frame, asked)
     assert (prepared.index, prepared.time) == (7, 0.5)
     assert prepared.picture is frame.picture
     for make, side in ((pixels.clip, 56), (pixels.sam, 128)):
