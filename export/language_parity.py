@@ -72,19 +72,16 @@ class Questions:
 
 
 def reference_answers(reference: LanguageReference, questions: Questions, steps: int = STEPS) -> list[Answers]:
-    """One per step, from whole prompts."""
-    answers = []
-    for prompts in questions.prompts[:steps]:
-        outputs = [reference.forward(torch.from_numpy(questions.embedded(prompt[None]))) for prompt in prompts]
-        scores = [output.frame_score for output in outputs if output.frame_score is not None]
-        answers.append(
-            Answers(
-                torch.cat([output.segment_embedding for output in outputs]).numpy(),
-                torch.cat([output.next_token for output in outputs]).numpy().astype(np.int32),
-                torch.cat(scores).numpy() if scores else None,
-            )
-        )
-    return answers
+    """One per step, from whole prompts; all prompts are one batch, so that every matrix is read once."""
+    prompts = [prompt for step in questions.prompts[:steps] for prompt in step]
+    lengths = [len(prompt) for prompt in prompts]
+    rows = np.stack([np.pad(prompt, (0, max(lengths) - len(prompt))) for prompt in prompts])
+    outputs = reference.forward(torch.from_numpy(questions.embedded(rows)), lengths)
+    tokens, score = outputs.next_token.numpy().astype(np.int32), outputs.frame_score
+    return [
+        Answers(outputs.segment_embedding[step].numpy(), tokens[step], None if score is None else score[step].numpy())
+        for step in (slice(at, at + len(SENTENCES)) for at in range(0, len(prompts), len(SENTENCES)))
+    ]
 
 
 def measure_language_parity(

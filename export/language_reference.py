@@ -4,7 +4,7 @@ Weights are read one matrix at a time and dropped after use, so that a model of 
 largest matrix; reading them anew for every call is the price.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,13 +20,13 @@ class LanguageOutputs(NamedTuple):
     """What the language model makes of whole sequences."""
 
     hidden: torch.Tensor  # [B, T, L] float32, after the final norm
-    segment_embedding: torch.Tensor  # [B, segment_width] float32, of the last row
+    segment_embedding: torch.Tensor  # [B, segment_width] float32, of each sequence's last row
     next_token: torch.Tensor  # [B] int64, greedy
     frame_score: torch.Tensor | None  # [B] float32, of the last row; None for a model without [SCORE]
 
 
 class LanguageReference:
-    """LLaMA and GLUS's two heads; sequences of one batch have the same length and start at position 0."""
+    """LLaMA and GLUS's two heads; every sequence starts at position 0."""
 
     def __init__(
         self, checkpoint: LanguageWeights, dimensions: ModelDimensions, observe: Observe | None = None
@@ -37,12 +37,14 @@ class LanguageReference:
         self._observe = observe
 
     @torch.inference_mode()
-    def forward(self, inputs_embeds: torch.Tensor) -> LanguageOutputs:
-        """inputs_embeds [B, T, L]. Raises CheckpointError for a tensor that is missing."""
+    def forward(self, inputs_embeds: torch.Tensor, lengths: Sequence[int] | None = None) -> LanguageOutputs:
+        """inputs_embeds [B, T, L]; lengths: real rows of each sequence where shorter ones are filled up at the end,
+        which causal attention never looks at. Raises CheckpointError for a tensor that is missing.
+        """
         hidden = inputs_embeds.float()
         for layer in range(self._dimensions.language_layers):
             hidden = self.layer(hidden, layer)
-        return self.heads(hidden)
+        return self.heads(hidden, lengths)
 
     @torch.inference_mode()
     def layer(self, hidden: torch.Tensor, number: int) -> torch.Tensor:
@@ -56,10 +58,11 @@ class LanguageReference:
         return hidden + self._linear(gate * self._linear(rows, f"{name}.mlp.up_proj"), f"{name}.mlp.down_proj")
 
     @torch.inference_mode()
-    def heads(self, hidden: torch.Tensor) -> LanguageOutputs:
+    def heads(self, hidden: torch.Tensor, lengths: Sequence[int] | None = None) -> LanguageOutputs:
         """Final norm and the heads, from what the last layer gives."""
         hidden = self._norm(hidden, "model.norm")
-        last = hidden[:, -1]
+        ends = torch.tensor(lengths or [hidden.shape[1]] * len(hidden)) - 1
+        last = hidden[torch.arange(len(hidden)), ends]
         middle = functional.relu(self._linear(last, "model.text_hidden_fcs.0.0", bias=True))
         segment_embedding = self._linear(middle, "model.text_hidden_fcs.0.2", bias=True)
         next_token = self._linear(last, "lm_head").argmax(-1)

@@ -34,3 +34,13 @@ def test_sentences_of_a_batch_do_not_see_each_other(reference: LanguageReference
     together = reference.forward(pair).hidden
     alone = torch.cat([reference.forward(each[None]).hidden for each in pair])
     assert torch.allclose(together, alone, atol=1e-5)
+
+
+def test_a_sequence_filled_up_at_the_end_answers_from_its_own_last_row(reference: LanguageReference) -> None:
+    rows = torch.from_numpy(step_embeddings("exp0", 0))
+    short = rows[:-7]
+    filled = torch.stack([rows, torch.cat([short, torch.ones_like(rows[-7:])])])
+    together = reference.forward(filled, lengths=[len(rows), len(short)])
+    for number, alone in enumerate((rows, short)):
+        expected_embedding = reference.forward(alone[None]).segment_embedding[0]
+        assert torch.allclose(together.segment_embedding[number], expected_embedding, atol=1e-5)
