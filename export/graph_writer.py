@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 
 from glus_edge.export.data_journal import DataJournal, Held
 from glus_edge.export.quantise import (
+    Int4Blocks,
     check_finite,
     int4_block_size,
     int4_from_weights,
@@ -38,16 +39,33 @@ ELEMENT_TYPES = {
     "int64": TensorProto.INT64,
     "int8": TensorProto.INT8,
 }
+# Where an int4 matrix's blocks come from: its name, its weight [N, K], rows of a block, dtype of the scales -> the blocks
+# from the first row to the last.
+BlockSource = Callable[[str, torch.Tensor, int, "np.dtype[np.floating]"], Iterator[Int4Blocks]]
+
+
+def rounded_blocks(name: str, weight: torch.Tensor, block: int, dtype: "np.dtype[np.floating]") -> Iterator[Int4Blocks]:
+    """The weight itself, each value rounded to the nearest. CheckpointError: it is not finite."""
+    check_finite(name, weight, dtype)
+    for part in _slices(weight, block):
+        yield int4_from_weights(part, block, dtype)
 
 
 class GraphWriter:
     """A graph under construction. Use as a context manager: it owns the open data file."""
 
-    def __init__(self, path: Path, compute: str, weights: str, matrices: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        compute: str,
+        weights: str,
+        matrices: Mapping[str, str] | None = None,
+        blocks: BlockSource = rounded_blocks,
+    ) -> None:
         """`path` is the .onnx; weights go to `path` + '.data'. compute: 'float32' or 'float16'.
 
         weights: 'fp32', 'fp16', 'int8' or 'int4', the storage of the matrices given to `linear`; `matrices` names those
-        that are stored otherwise.
+        that are stored otherwise. `blocks` is asked for what int4 matrices hold.
         """
         self.compute = compute
         self.block_sizes: dict[str, int] = {}  # of every int4 matrix, by tensor name
@@ -56,6 +74,7 @@ class GraphWriter:
         self._dtype = np.dtype(compute)
         self._weights = weights
         self._exceptions = matrices or {}
+        self._blocks = blocks
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
         self._file: BinaryIO | None = None
@@ -117,7 +136,8 @@ class GraphWriter:
         held = self._held(weight_name, storage)
         if held is None:
             weight = weight if isinstance(weight, torch.Tensor) else weight()
-            check_finite(weight_name, weight, np.dtype(dtype))
+            if storage != "int4":
+                check_finite(weight_name, weight, np.dtype(dtype))
         else:
             weight = torch.empty(held.shape[::-1], device="meta")
         columns, rows = weight.shape
@@ -169,8 +189,7 @@ class GraphWriter:
         scales: list[NDArray[np.floating]] = []
 
         def packed() -> Iterator[NDArray[np.uint8]]:
-            for part in _slices(weight, block):
-                blocks = int4_from_weights(part, block, self._dtype)
+            for blocks in self._blocks(weight_name, weight, block, self._dtype):
                 scales.append(blocks.scales)
                 yield blocks.packed
 

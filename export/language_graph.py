@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glus_edge.export.graph_writer import GraphWriter
+from glus_edge.export.graph_writer import BlockSource, GraphWriter, rounded_blocks
 from glus_edge.export.language_layers import Attention, Layers, Rotation
 from glus_edge.export.language_weights import LanguageWeights
 from glus_edge.runtime.signatures import ModelDimensions, signatures
@@ -31,15 +31,17 @@ def write_language_model(
     weights: str,
     progress: Progress | None = None,
     matrices: Mapping[str, str] | None = None,
+    blocks: BlockSource = rounded_blocks,
 ) -> None:
     """Write `path` (language_model.onnx) and `path`.data. One tensor of the checkpoint is in memory at a time.
 
     compute: 'float32' or 'float16', the dtype of activations, caches and scales; weights: 'fp32', 'fp16', 'int8' or
     'int4' for the layers' matrices and lm_head, except those that `matrices` gives another storage, by tensor name.
-    text_hidden_fcs keeps the compute dtype.
+    text_hidden_fcs keeps the compute dtype. `blocks` gives what int4 matrices hold; with another one than the default, the
+    checkpoint's tensors of these need have no values.
     Raises CheckpointError naming a tensor that is missing, not finite, or beyond the precision asked for.
     """
-    with GraphWriter(path, compute, weights, matrices or {}) as graph:
+    with GraphWriter(path, compute, weights, matrices, blocks) as graph:
         attention = _attention(graph, checkpoint, dimensions)
         layers = Layers(graph, checkpoint, attention)
         hidden = layers.embeddings()
