@@ -20,7 +20,7 @@ def table(results: Sequence[Figures], memory: Memory, peak: Peak | None, where: 
         )
     yield f"{first.frames} frames each, in turns; {first.warm_up_frames} frames of warm-up before, not counted"
     yield ""
-    yield from _columns(
+    yield from columns(
         [
             (
                 "",
@@ -43,7 +43,7 @@ def table(results: Sequence[Figures], memory: Memory, peak: Peak | None, where: 
     yield ""
     yield "a frame: stages, p50 / p99 ms"
     stages = dict.fromkeys(stage for result in results for stage in result.stages_ms)
-    yield from _columns(
+    yield from columns(
         [
             ("", *(_name(result) for result in results)),
             *((stage, *(_stage(result, stage) for result in results)) for stage in stages),
@@ -99,7 +99,8 @@ def _megabytes(value: int | None) -> str:
     return "unknown" if value is None else f"{value / 1e6:.0f}"
 
 
-def _columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+def columns(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Rows of cells, the first of each to the left, the others to the right of a column as wide as its widest."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for first, *rest in rows:
         cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]

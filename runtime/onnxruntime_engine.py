@@ -83,6 +83,21 @@ class OnnxRuntimeBackend:
         return OnnxRuntimeEngine(self._bundle, graph, self.device, self._options)
 
 
+def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.SessionOptions:
+    """How a session runs. accuracy: of the products of rounded matrices, see OnnxRuntimeOptions."""
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = options.threads or usable_threads()
+    settings.log_severity_level = 3
+    # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
+    # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with.
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Patterns are planned for one shape, and shapes vary here: without them the same speed at 0.7 times the peak memory.
+    settings.enable_mem_pattern = False
+    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", str(accuracy))
+    settings.add_session_config_entry("session.qdq_matmulnbits_block_size", _INT8_BLOCK)
+    return settings
+
+
 def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxruntime.InferenceSession:
     if options.provider not in _PROVIDERS:
         raise EngineError(f"provider: got {options.provider!r}, expected one of {', '.join(_PROVIDERS)}")
@@ -92,18 +107,8 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
         raise EngineError(
             f"{provider}: not in this ONNX Runtime, which has {', '.join(available)}; {_INSTALL[options.provider]}"
         )
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or usable_threads()
-    settings.log_severity_level = 3
-    # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
-    # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with.
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Patterns are planned for one shape, and shapes vary here: without them the same speed at 0.7 times the peak memory.
-    settings.enable_mem_pattern = False
     int8 = bundle.manifest.graphs[graph].weights == "int8"
-    accuracy = options.int8_accuracy if int8 else options.int4_accuracy
-    settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", str(accuracy))
-    settings.add_session_config_entry("session.qdq_matmulnbits_block_size", _INT8_BLOCK)
+    settings = session_settings(options, options.int8_accuracy if int8 else options.int4_accuracy)
     path = bundle.graph_path(graph)
     if int8 and graph != "language_model" and not _rounds_activations(path):
         # int8 is how these weights are stored: made float32 once, when the graph is loaded. As they are, each run would

@@ -7,6 +7,7 @@ in float32: there it is the faster of the two, and logits decide at zero.
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from glus_edge.runtime.bundle import Bundle
@@ -36,15 +37,7 @@ class OpenVinoEngine:
         self.signature = bundle.signature(graph)
         self.device = device
         self._library = load_openvino()
-        path = bundle.graph_path(graph)
-        try:
-            core = self._library.Core()
-            self._model = core.compile_model(core.read_model(str(path)), "CPU", _settings(core, options))
-        except RuntimeError as error:
-            raise EngineError(
-                f"{path}: OpenVINO {self._library.__version__} cannot compile it: {_last_line(error)}; "
-                "use --backend onnxruntime"
-            ) from error
+        self._model = compiled_model(self._library, bundle.graph_path(graph), options)
         # One for each set of outputs that is asked for: an output that was bound once is written ever after.
         self._requests: dict[tuple[str, ...], Any] = {}
 
@@ -86,6 +79,17 @@ class OpenVinoBackend:
         if graph not in GRAPHS:
             return self._others.open(graph)
         return OpenVinoEngine(self._bundle, graph, self.device, self._options)
+
+
+def compiled_model(library: Any, path: Path, options: OpenVinoOptions) -> Any:
+    """A graph compiled by the library. EngineError: it cannot."""
+    try:
+        core = library.Core()
+        return core.compile_model(core.read_model(str(path)), "CPU", _settings(core, options))
+    except RuntimeError as error:
+        raise EngineError(
+            f"{path}: OpenVINO {library.__version__} cannot compile it: {_last_line(error)}; use --backend onnxruntime"
+        ) from error
 
 
 def load_openvino() -> Any:
