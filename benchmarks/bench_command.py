@@ -5,12 +5,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from glus_edge.benchmarks.baseline import add_baseline_arguments, baseline_from_arguments
 from glus_edge.benchmarks.bench_report import figures
 from glus_edge.benchmarks.bench_table import table
 from glus_edge.benchmarks.contender import BLOCK_FRAMES
 from glus_edge.benchmarks.device_peak import measure_device_peak
 from glus_edge.benchmarks.environment import GPU_PACKAGES, PACKAGES, environment
-from glus_edge.benchmarks.measurement import BaselineSource, BenchSettings, measure
+from glus_edge.benchmarks.measurement import BenchSettings, measure
 from glus_edge.benchmarks.peak import Peak, measure_peak
 from glus_edge.benchmarks.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
 from glus_edge.runtime.atomic_file import write_file
@@ -44,12 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=BenchSettings.rounds * BLOCK_FRAMES,
         help=f"measured of each, in turns of {BLOCK_FRAMES} (default: %(default)s)",
     )
-    parser.add_argument("--baseline", choices=("reference",), help="the reference algorithm in torch, in the same run")
-    parser.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="the baseline's model: what --bundle was made from"
-    )
-    parser.add_argument("--vision-tower", type=Path, metavar="DIR", help="its CLIP folder")
-    parser.add_argument("--sam2-config", metavar="NAME|YAML", help="its SAM 2 configuration")
+    add_baseline_arguments(parser, "in the same run")
     parser.add_argument("--soak", type=int, metavar="N", help="instead: does memory grow over N frames?")
     parser.add_argument("--output", type=Path, metavar="JSON", help="the record to write")
     add_engine_arguments(parser)
@@ -114,7 +110,7 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
         lost=arguments.lost,
         sentences=_counts(arguments.sentences),
         rounds=-(-arguments.frames // BLOCK_FRAMES),
-        baseline=_baseline(arguments) if arguments.baseline else None,
+        baseline=baseline_from_arguments(arguments),
     )
 
 
@@ -139,16 +135,3 @@ def _counts(text: str) -> tuple[int, ...]:
     if not all(0 < count <= MAXIMUM_SENTENCES for count in counts):
         raise InputError(f"--sentences: got {text!r}, expected numbers from 1 to {MAXIMUM_SENTENCES} such as 1,8")
     return counts
-
-
-def _baseline(arguments: argparse.Namespace) -> BaselineSource:
-    given = (arguments.bundle, arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
-    if given == (None,) * len(given):
-        return BaselineSource()
-    for option in ("checkpoint", "vision_tower", "sam2_config"):
-        if getattr(arguments, option) is None:
-            raise InputError(
-                f"--baseline reference: got no --{option.replace('_', '-')}, expected the model the bundle was exported "
-                "from: --checkpoint DIR --vision-tower DIR --sam2-config NAME|YAML"
-            )
-    return BaselineSource(arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from glus_edge.benchmarks.agreement import agreement, agreement_lines, run_beside
+from glus_edge.benchmarks.baseline import add_baseline_arguments, baseline_from_arguments, open_reference
 from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
 from glus_edge.benchmarks.datasets import GENERATED, open_dataset
 from glus_edge.benchmarks.environment import environment
@@ -41,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="JSON",
         help="an earlier record: the difference, by a paired bootstrap over videos",
     )
+    add_baseline_arguments(parser, "beside it on the same sentences: J&F of both, and how far their masks agree")
     add_engine_arguments(parser)
 
 
@@ -53,8 +56,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
     choice = choice_from_arguments(arguments)
     rules = Rules(**asdict(choice), key_frame=arguments.keyframe)
+    baseline = baseline_from_arguments(arguments)
+    beside = None
     with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
-        scores = evaluate(segmenter, dataset, videos, rules, terminal_bar)
+        if baseline is None:
+            scores = evaluate(segmenter, dataset, videos, rules, terminal_bar)
+        else:
+            reference = open_reference(baseline, segmenter.bundle, arguments.threads)
+            pairs = run_beside(segmenter, reference, dataset, videos, rules, terminal_bar)
+            scores, beside = [pair.ours for pair in pairs], agreement(pairs)
         manifest = segmenter.bundle.manifest
         backend = segmenter.backend.name
     means = summary(scores)
@@ -72,8 +82,12 @@ def run(arguments: argparse.Namespace) -> int:
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         "environment": to_json(environment(arguments.threads)),
         "difference": None,
+        "reference": None,
         "scores": [to_json(score) | {"j_and_f": score.j_and_f} for score in scores],
     }
+    if beside is not None:
+        change = beside.difference._asdict() if beside.difference else None
+        record["reference"] = {**to_json(beside), "difference": change}
     difference = None
     if earlier is not None:
         now = {(score.video, score.sentence): score.j_and_f for score in scores if score.kind != "none"}
@@ -85,6 +99,8 @@ def run(arguments: argparse.Namespace) -> int:
         record["difference"] = {"to": str(arguments.compare), **difference._asdict()}
     write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
     _print(means, len(scores), videos, difference)
+    for line in agreement_lines(beside) if beside else ():
+        print(line)
     return 0
 
 

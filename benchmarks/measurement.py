@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from glus_edge.benchmarks.baseline import BaselineSource
 from glus_edge.benchmarks.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.contender import BLOCK_FRAMES, WARM_UP_FRAMES, Block, Contender
 from glus_edge.benchmarks.counting_engine import CountingBackend
@@ -15,15 +16,6 @@ from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.progress import Progress
 from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, open_backend
-
-
-@dataclass(frozen=True)
-class BaselineSource:
-    """Where the reference algorithm finds its model; all None: the one that ships."""
-
-    checkpoint: Path | None = None
-    vision_tower: Path | None = None
-    sam2_config: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,9 +124,7 @@ def _turns(order: Sequence[tuple[Key, Runner]], rounds: int) -> list[tuple[Key, 
 def _reference_settings(settings: BenchSettings, source: BaselineSource) -> ReferenceSettings:
     return ReferenceSettings(
         bundle=settings.bundle,
-        checkpoint=source.checkpoint,
-        vision_tower=source.vision_tower,
-        sam2_config=source.sam2_config,
+        source=source,
         video=settings.video,
         frames=settings.frames,
         sentence=bench_sentences(1)[0],

@@ -1,27 +1,21 @@
 """The baseline in a process of its own: its memory and threads are not the runtime's, and the two take turns."""
 
 import multiprocessing
-import os
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from glus_edge.benchmarks.baseline import BaselineSource, open_reference
 from glus_edge.benchmarks.bench_video import bench_video
 from glus_edge.benchmarks.contender import BLOCK_FRAMES, Block, FrameSample
 from glus_edge.benchmarks.resident import peak_bytes
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import EngineError, GlusEdgeError
-from glus_edge.runtime.machine import usable_threads
-
-if TYPE_CHECKING:
-    from glus_edge.benchmarks.reference import Reference
 
 QUITTING_SECONDS = 10
 
@@ -31,9 +25,7 @@ class ReferenceSettings:
     """All the process needs; it travels there by pickle."""
 
     bundle: Path
-    checkpoint: Path | None  # None: what ships was made from
-    vision_tower: Path | None
-    sam2_config: str | None
+    source: BaselineSource
     video: Path | None  # as `bench_video` takes it
     frames: int  # of the whole run
     sentence: str
@@ -112,27 +104,10 @@ def _serve(connection: Connection, settings: ReferenceSettings) -> None:
 
 
 def _frames(settings: ReferenceSettings) -> Iterator[FrameSample]:
-    reference = _reference(settings)
+    reference = open_reference(settings.source, Bundle.open(settings.bundle), settings.threads)
     results = reference.segment(bench_video(settings.video, settings.frames), settings.sentence)
     while True:
         start = time.perf_counter()
         result = next(results)
         milliseconds = (time.perf_counter() - start) * 1e3
         yield FrameSample(milliseconds, result.timings, result.segmented, np.packbits(result.mask))
-
-
-def _reference(settings: ReferenceSettings) -> "Reference":
-    # Threads that spin for work lose many times what they win when anything else runs; the runtime's do not either.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its OpenMP
-    import torch
-
-    from glus_edge.benchmarks.reference import Reference, ReferenceSource
-
-    torch.set_num_threads(settings.threads or usable_threads())
-    bundle = Bundle.open(settings.bundle)
-    if settings.checkpoint is None or settings.vision_tower is None or settings.sam2_config is None:
-        from glus_edge.benchmarks.shipped_reference import shipped_source
-
-        with tempfile.TemporaryDirectory(prefix="glus-edge-baseline-") as folder:
-            return Reference(shipped_source(Path(folder)), bundle)
-    return Reference(ReferenceSource(settings.checkpoint, settings.vision_tower, settings.sam2_config), bundle)

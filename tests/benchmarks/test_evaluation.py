@@ -5,10 +5,12 @@ import json
 import numpy as np
 import pytest
 
+from glus_edge.benchmarks.agreement import Pair, agreement
 from glus_edge.benchmarks.bootstrap import paired_bootstrap
 from glus_edge.benchmarks.evaluation import SentenceScore, summary
 from glus_edge.runtime.cli import main
 from tests.benchmarks.mevis_folder import write_mevis
+from tests.runtime import golden
 
 
 def score(kind, region, boundary, empty=0.0):
@@ -71,10 +73,45 @@ def test_the_references_masks_score_a_hundred_and_the_record_says_all(golden_bun
     assert (difference["sentences"], difference["videos"]) == (3, 1)
 
 
+BASELINE = ["--baseline", "reference", "--checkpoint", str(golden.GOLDEN / "checkpoint")]
+BASELINE += ["--vision-tower", str(golden.GOLDEN / "clip"), "--sam2-config", str(golden.GOLDEN / "sam2.yaml")]
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("policy", ["exact", "window"])
+def test_exact_scores_as_the_reference_beside_it_and_another_policy_does_not(golden_bundle, tmp_path, capsys, policy):
+    folder, record = write_mevis(tmp_path / "set"), tmp_path / "r.json"
+    options = ["--bundle", str(golden_bundle), "--dataset", str(folder), "--output", str(record), "--policy", policy]
+    assert main(["evaluate", *options, *BASELINE]) == 0
+    document = json.loads(record.read_text())
+    beside = document["reference"]
+    assert beside["j_and_f"]["appearance"] >= 99.9  # the truth is what the reference predicted
+    exact = policy == "exact"
+    assert (abs(beside["difference"]["mean"]) < 0.05) == exact
+    assert (beside["mean_iou"] > 0.999) == exact
+    assert (beside["least_iou"] > 0.99) == exact
+    assert 0 <= beside["same"] <= 1
+    assert beside["difference"]["mean"] == pytest.approx(document["j_and_f"]["all"] - beside["j_and_f"]["all"])
+    assert "masks of both: mean IoU" in capsys.readouterr().out
+
+
+def test_agreement_counts_frames_for_masks_and_sentences_for_j_and_f():
+    pairs = [
+        Pair(score("motion", 60, 60), score("motion", 50, 50), (1.0, 1.0, 1.0)),
+        Pair(score("none", 0, 0), score("none", 90, 90), (0.2,)),
+    ]
+    found = agreement(pairs)
+    assert (found.j_and_f["all"], found.difference.mean) == (50.0, 10.0)
+    assert (found.mean_iou, found.least_iou, found.same) == (pytest.approx(0.8), 0.2, 0.75)
+    assert agreement(pairs[1:]).difference is None
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--baseline", "reference"], "--baseline reference: got no --checkpoint"),
+        ([*BASELINE, "--keyframe", "3"], "--keyframe: got '3', expected first"),
         (["--videos", "0"], "--videos: got 0, expected 1 to 1"),
         (["--videos", "2"], "--videos: got 2, expected 1 to 1"),
         (["--compare", "absent.json"], "absent.json: cannot be read"),

@@ -1,0 +1,67 @@
+"""The model that the reference algorithm runs: named on the command line, opened when it is needed."""
+
+import argparse
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.machine import usable_threads
+
+if TYPE_CHECKING:
+    from glus_edge.benchmarks.reference import Reference
+
+
+@dataclass(frozen=True)
+class BaselineSource:
+    """Where the reference algorithm finds its model; all None: the one that ships."""
+
+    checkpoint: Path | None = None
+    vision_tower: Path | None = None
+    sam2_config: str | None = None
+
+
+def add_baseline_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Adds --baseline and what names its model."""
+    parser.add_argument("--baseline", choices=("reference",), help=f"the reference algorithm in torch, {purpose}")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="DIR", help="the baseline's model: what --bundle was made from"
+    )
+    parser.add_argument("--vision-tower", type=Path, metavar="DIR", help="its CLIP folder")
+    parser.add_argument("--sam2-config", metavar="NAME|YAML", help="its SAM 2 configuration")
+
+
+def baseline_from_arguments(arguments: argparse.Namespace) -> BaselineSource | None:
+    """What was asked for, None without --baseline. InputError: a bundle of one's own without the model it was made from."""
+    if not arguments.baseline:
+        return None
+    given = (arguments.bundle, arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
+    if given == (None,) * len(given):
+        return BaselineSource()
+    for option in ("checkpoint", "vision_tower", "sam2_config"):
+        if getattr(arguments, option) is None:
+            raise InputError(
+                f"--baseline reference: got no --{option.replace('_', '-')}, expected the model the bundle was exported "
+                "from: --checkpoint DIR --vision-tower DIR --sam2-config NAME|YAML"
+            )
+    return BaselineSource(arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
+
+
+def open_reference(source: BaselineSource, bundle: Bundle, threads: int = 0) -> "Reference":
+    """Loads the model into this process. `threads`: 0 for every usable one. Errors: those of `Reference`, InputError."""
+    # Threads that spin for work lose many times what they win when anything else runs; the runtime's do not either.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch loads its OpenMP
+    import torch
+
+    from glus_edge.benchmarks.reference import Reference, ReferenceSource
+
+    torch.set_num_threads(threads or usable_threads())
+    if source.checkpoint is None or source.vision_tower is None or source.sam2_config is None:
+        from glus_edge.benchmarks.shipped_reference import shipped_source
+
+        with tempfile.TemporaryDirectory(prefix="glus-edge-baseline-") as folder:
+            return Reference(shipped_source(Path(folder)), bundle)
+    return Reference(ReferenceSource(source.checkpoint, source.vision_tower, source.sam2_config), bundle)
