@@ -159,7 +159,7 @@ class Direction:
                     self._step, seen.predicted_iou, seen.object_score, seen.growth, seen.contested, asked
                 )
         self._tracker.remember(self._step, memories)
-        self._reader.note(tracked.mask_logits)
+        self._reader.note(tracked.mask_logits, asked)
         self._signals = {i: each for i, each in signals.items() if not self._targets[i].lost}
         return verdicts
 

@@ -1,7 +1,8 @@
 """When the language model is asked again, and when its last segment embedding serves on. Pure Python, no engine.
 
 The rules and their thresholds follow what streaming systems do (StreamingRVOS, SeC, SAM 3, SAMWISE); `always` is GLUS.
-`memoryless` is how SAMWISE tells that its memory holds on to the wrong object.
+`memoryless` is how SAMWISE tells that its memory holds on to the wrong object. `drift` was found by measuring: of what the
+decoder says under an old embedding, predicted IoU and change in size since the last question tell best where to ask.
 """
 
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ class RefreshRule:
     scene: float = 0.35  # Bhattacharyya distance of HSV histograms above which the scene has changed
     agreement: float = 0.1  # what masks with and without memory share of the smaller; less means different objects
     period: int = 4  # frames from one look without memory to the next
-    shortest: int = 2  # frames that `adaptive` lets pass at least ...
+    trust: float = 0.35  # `drift`: a mask is trusted above this product of predicted IoU and likeness
+    shortest: int = 2  # frames that `adaptive` and `drift` let pass at least ...
     longest: int = 30  # ... and at most
 
     @property
@@ -39,6 +41,8 @@ class RefreshRule:
             return scene_change > self.scene
         if self.name == "adaptive":
             return age >= self.longest or (age >= self.shortest and scene_change > self.scene)
+        if self.name == "drift":
+            return age >= self.longest
         return self.name == "always"
 
     def looks_without_memory(self, age: int) -> bool:
@@ -49,6 +53,8 @@ class RefreshRule:
         """Whether to ask now that the frame has been decoded with the old embedding; it is then decoded again."""
         if self.name == "memoryless":
             return any(each.agreement < self.agreement for each in current)
+        if self.name == "drift" and age >= self.shortest:
+            return any(each.predicted_iou * each.likeness <= self.trust for each in current)
         if self.name == "verify" or (self.name == "adaptive" and age >= self.shortest):
             return any(each.predicted_iou <= self.iou or each.overlap <= self.overlap for each in current)
         return False
@@ -63,6 +69,7 @@ RULES: dict[str, tuple[str, ...]] = {
     "previous": ("iou",),
     "scene": ("scene",),
     "memoryless": ("agreement", "period"),
+    "drift": ("trust", "shortest", "longest"),
     "adaptive": ("iou", "overlap", "scene", "longest"),
 }
 
@@ -78,7 +85,7 @@ def refresh_rule(text: str) -> RefreshRule:
     if len(values) > len(fields):
         raise InputError(f"refresh: got {text!r}, expected {name}{':' if fields else ''}{','.join(fields)}")
     for field, value in zip(fields, values, strict=False):
-        whole = field in ("every", "longest", "period")
+        whole = field in ("every", "shortest", "longest", "period")
         try:
             usual[field] = int(value) if whole else float(value)
         except ValueError as error:

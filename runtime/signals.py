@@ -20,17 +20,19 @@ class Signals:
     area: float  # share of the frame
     growth: float = 1.0  # area over the median of the last TYPICAL_FRAMES; 1 if there are none or all were empty
     contested: bool = False  # another of the decoder's masks marks another place, if that was looked at
+    likeness: float = 1.0  # smaller over larger of this area and that on the frame asked about last; 1 if both are 0
     agreement: float = 1.0  # with the mask decoded without memory: intersection over the smaller; 1 if not looked at
     # [S/4, S/4], what the others were read from: for rules of your own
     mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_), compare=False, repr=False)
 
 
 class SignalReader:
-    """Reads the signals of frame after frame; keeps one mask and ten areas a sentence."""
+    """Reads the signals of frame after frame; keeps one mask and eleven areas a sentence."""
 
     def __init__(self, sentences: int) -> None:
         self._before: NDArray[np.bool_] | None = None  # [sentences, S/4, S/4], masks of the frame before
         self._areas: list[deque[float]] = [deque(maxlen=TYPICAL_FRAMES) for _ in range(sentences)]
+        self._asked: list[float | None] = [None] * sentences  # areas on the frame asked about last
 
     def read(
         self,
@@ -53,6 +55,7 @@ class SignalReader:
                 overlap=overlap(masks[i], before[i]),
                 area=float(masks[i].mean()),
                 growth=_growth(float(masks[i].mean()), self._areas[i]),
+                likeness=_likeness(float(masks[i].mean()), self._asked[i]),
                 contested=all_mask_logits is not None and contested(masks[i], all_mask_logits[i] > 0),
                 agreement=1.0 if without_memory is None else agreement(masks[i], without_memory[i, 0] > 0),
                 mask=masks[i],
@@ -60,11 +63,16 @@ class SignalReader:
             for i in range(len(masks))
         )
 
-    def note(self, mask_logits: NDArray[np.float32]) -> None:
-        """Takes the masks as those of the frame before, once no more will be decoded for it."""
+    def note(self, mask_logits: NDArray[np.float32], asked: bool = True) -> None:
+        """Takes the masks as those of the frame before, once no more will be decoded for it.
+
+        `asked`: the language model was asked about that frame.
+        """
         self._before = mask_logits[:, 0] > 0
         for areas, mask in zip(self._areas, self._before, strict=True):
             areas.append(float(mask.mean()))
+        if asked:
+            self._asked = [areas[-1] for areas in self._areas]
 
     def copy(self) -> "SignalReader":
         """A second reader that remembers the same."""
@@ -75,6 +83,7 @@ class SignalReader:
         other = SignalReader(len(sentences))
         other._before = None if self._before is None else self._before[list(sentences)]
         other._areas = [self._areas[sentence].copy() for sentence in sentences]
+        other._asked = [self._asked[sentence] for sentence in sentences]
         return other
 
 
@@ -104,6 +113,12 @@ def contested(mask: NDArray[np.bool_], alternatives: NDArray[np.bool_], limit: f
 def _growth(area: float, areas: deque[float]) -> float:
     usual = median(areas) if areas else 0.0
     return area / usual if usual else 1.0
+
+
+def _likeness(area: float, asked: float | None) -> float:
+    if asked is None or area == asked:
+        return 1.0
+    return min(area, asked) / max(area, asked)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int] | None:

@@ -41,6 +41,38 @@ def test_verify_asks_again_exactly_when_a_mask_is_not_trusted(seen, iou, overlap
     assert not rule.ask_before(1, seen, 1.0)
 
 
+@given(st.lists(st.tuples(share, share), min_size=1, max_size=3), share, st.integers(1, 5), st.integers(1, 60))
+def test_drift_asks_again_when_surety_times_likeness_is_low_between_its_shortest_and_longest(
+    seen, trust, shortest, age
+):
+    rule = refresh_rule(f"drift:{trust:.6f},{shortest},40")
+    current = tuple(Signals(iou, 1.0, 1.0, 0.1, likeness=likeness) for iou, likeness in seen)
+    wrong = [iou * likeness <= rule.trust for iou, likeness in seen]
+    assert rule.ask_after(age, current) == (any(wrong) and age >= shortest)
+    assert rule.ask_before(age, (), 1.0) == (age >= 40)
+
+
+@given(st.lists(st.tuples(share, st.integers(0, 9)), min_size=1, max_size=40), st.integers(1, 4))
+def test_drift_over_a_run_asks_as_a_model_on_paper_does(frames, shortest):
+    """Areas in pixels of a run's masks, which here do not depend on what is asked."""
+    rule, asked, reference, age = refresh_rule(f"drift:0.4,{shortest},7"), [0], frames[0][1], 0
+    wanted, last = [0], 0
+    for number, (iou, area) in enumerate(frames[1:], 1):
+        age += 1
+        likeness = 1.0 if area == reference else min(area, reference) / max(area, reference)
+        signals = (Signals(iou, 0.0, 0.0, area / 100, likeness=likeness),)
+        if rule.ask_before(age, signals, 0.0) or rule.ask_after(age, signals):
+            asked.append(number)
+            reference, age = area, 0
+        before = frames[last][1]
+        small, large = sorted((area, before))
+        drifted = iou * (small / large if large else 1.0) <= 0.4
+        if number - last >= 7 or (number - last >= shortest and drifted):
+            wanted.append(number)
+            last = number
+    assert asked == wanted
+
+
 def test_previous_looks_at_the_frame_before():
     rule = refresh_rule("previous")
     assert rule.ask_before(1, good(iou=0.7), 0.0)
@@ -72,6 +104,8 @@ def test_adaptive_waits_its_shortest_and_never_passes_its_longest(age, seen, cha
         ("previous", "iou", 0.7),
         ("adaptive:0.8,0.2,0.4,12", "longest", 12),
         ("verify", "iou", 0.8),
+        ("drift:0.2,3", "shortest", 3),
+        ("drift:0.2,3,9", "longest", 9),
     ],
 )
 def test_settings_follow_a_rules_name(text, field, value):
@@ -80,7 +114,18 @@ def test_settings_follow_a_rules_name(text, field, value):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "sometimes", "every:0", "every:1.5", "every:x", "verify:2", "verify:0.1,0.2,0.3", "once:3", "verify:nan"],
+    [
+        "",
+        "sometimes",
+        "every:0",
+        "every:1.5",
+        "every:x",
+        "verify:2",
+        "verify:0.1,0.2,0.3",
+        "once:3",
+        "verify:nan",
+        "drift:0.2,0",
+    ],
 )
 def test_what_is_no_rule_is_refused_in_one_line(text):
     with pytest.raises(InputError, match="refresh: ") as caught:

@@ -36,6 +36,26 @@ def test_growth_is_over_the_median_of_the_last_ten_areas():
     assert read(empty, logits((0, 0, 2, 2)))[0].growth == 1.0
 
 
+@pytest.mark.parametrize(
+    ("asked", "now", "likeness"),
+    [
+        ((0, 0, 10, 10), (0, 0, 10, 5), 0.5),
+        ((0, 0, 10, 5), (10, 10, 20, 20), 0.5),
+        ((0, 0, 10, 10), None, 0.0),
+        (None, (0, 0, 10, 10), 0.0),
+        (None, None, 1.0),
+    ],
+)
+def test_likeness_is_in_size_to_the_mask_of_the_frame_asked_about_last(asked, now, likeness):
+    reader = SignalReader(1)
+    assert read(reader, logits(now))[0].likeness == 1.0  # nothing was asked
+    reader.note(logits(asked), asked=True)
+    for box in ((0, 0, 2, 2), None, (0, 0, 20, 20)):
+        reader.note(logits(box), asked=False)
+    assert read(reader, logits(now))[0].likeness == likeness
+    assert read(reader.copy(), logits(now))[0].likeness == likeness
+
+
 def test_each_sentence_has_its_own_past_and_takes_it_along():
     reader = SignalReader(2)
     reader.note(logits((0, 0, 10, 10), (10, 10, 20, 20)))
