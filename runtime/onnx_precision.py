@@ -15,6 +15,7 @@ from glus_edge.runtime.onnx_types import (
     FLOAT16,
     INITIALIZER,
     INPUT,
+    INT4,
     NODE,
     NODE_ATTRIBUTE,
     NODE_INPUT,
@@ -35,16 +36,21 @@ _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
 _INT_ATTRIBUTE = 2
 
 
-def write_in_precision(source: Path, target: Path, precision: str) -> None:
-    """Writes the graph of `source` computing in 'fp32' or 'bf16' as `target`, in the same folder for its weights' sake."""
+def write_in_precision(source: Path, target: Path, precision: str, *, cast_scales: bool = False) -> None:
+    """Writes the graph of `source` computing in 'fp32' or 'bf16' as `target`, in the same folder for its weights' sake.
+
+    An int4 matrix's scales stay float16 constants, as TensorRT wants them, and what it comes to is cast. `cast_scales`
+    casts the scales instead: a form that ONNX Runtime multiplies with as it is stored, where the other is unpacked anew,
+    whole, in every run.
+    """
     assert source.parent == target.parent, "external weights are found next to the graph"
-    target.write_bytes(in_precision(source.read_bytes(), precision))
+    target.write_bytes(in_precision(source.read_bytes(), precision, cast_scales=cast_scales))
 
 
-def in_precision(model: bytes, precision: str) -> bytes:
+def in_precision(model: bytes, precision: str, *, cast_scales: bool = False) -> bytes:
     """The serialised model with every float16 computation in `precision`; unchanged if it has none."""
     fields, place, graph = split_model(model)
-    fields[place] = Field(_MODEL_GRAPH, BYTES, serialise(_Rewrite(graph, TARGETS[precision]).graph()))
+    fields[place] = Field(_MODEL_GRAPH, BYTES, serialise(_Rewrite(graph, TARGETS[precision], cast_scales).graph()))
     return serialise(fields)
 
 
@@ -79,13 +85,14 @@ def cast_node(source: str, target: str, dtype: int) -> Message:
 class _Rewrite:
     """One graph: names of float16 tensors that come from outside are replaced by names of their casts."""
 
-    def __init__(self, graph: Message, target: int) -> None:
+    def __init__(self, graph: Message, target: int, cast_scales: bool) -> None:
         self._graph, self._target = graph, target
-        self._halves = {
-            text(tensor, TENSOR_NAME)
+        types = {
+            text(tensor, TENSOR_NAME): number_of(tensor, TENSOR_TYPE)
             for tensor in map(parse, every(graph, INITIALIZER))
-            if number_of(tensor, TENSOR_TYPE) == FLOAT16
         }
+        self._halves = {name for name, kind in types.items() if kind == FLOAT16}
+        self._unpacked = {name for name, kind in types.items() if kind == INT4 and cast_scales}
         self._inputs = declared_halves(graph, INPUT)
         self._outputs = declared_halves(graph, OUTPUT)
         self._casts: list[Message] = []
@@ -105,7 +112,8 @@ class _Rewrite:
 
     def _node(self, node: Message) -> list[Message]:
         kind = text(node, NODE_TYPE)
-        keeps_half = kind == "DequantizeLinear"  # its scales must stay constants: the result is cast instead
+        # its scales must stay constants: the result is cast instead
+        keeps_half = kind == "DequantizeLinear" and next(every(node, NODE_INPUT)).decode() not in self._unpacked
         if kind == "Cast":
             node = with_cast_target(node, self._target)
         made_half = (keeps_half and self._has_half_input(node)) or holds_half_tensor(node)

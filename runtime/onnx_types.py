@@ -5,7 +5,7 @@ Field numbers are those of onnx.proto3.
 
 from glus_edge.runtime.protobuf import Message, every, number_of, parse, text
 
-FLOAT, FLOAT16, BFLOAT16 = 1, 10, 16
+FLOAT, FLOAT16, BFLOAT16, INT4 = 1, 10, 16, 22
 
 # Fields of GraphProto, NodeProto, AttributeProto, TensorProto
 NODE, INITIALIZER, INPUT, OUTPUT = 1, 5, 11, 12

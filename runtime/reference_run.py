@@ -93,7 +93,7 @@ def _in_float32(bundle: Bundle) -> Iterator[Bundle]:
             if bundle.manifest.graphs[graph].compute == "float16":
                 source = bundle.graph_path(graph)
                 replaced[graph] = source.with_name(f".{graph}.reference.onnx")
-                write_in_precision(source, replaced[graph], "fp32")
+                write_in_precision(source, replaced[graph], "fp32", cast_scales=True)
         yield _Float32Bundle(bundle.directory, bundle.manifest, replaced)
     finally:
         for path in replaced.values():

@@ -120,6 +120,17 @@ def test_quantised_weights_keep_their_scales_as_constants(golden_bundle, tmp_pat
     assert dequantised
     assert all(set(node.input) <= constants for node in dequantised)
 
+    # for ONNX Runtime, which then multiplies with the matrices as they are stored
+    write_in_precision(path, rewritten, "fp32", cast_scales=True)
+    onnx.checker.check_model(str(rewritten), full_check=True)
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "optimised.data")
+    onnxruntime.InferenceSession(str(rewritten), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx", load_external_data=False).graph.node]
+    assert kinds.count("MatMulNBits") == len(dequantised)
+    assert "DequantizeLinear" not in kinds
+
 
 def test_any_model_comes_back_byte_for_byte_when_nothing_is_changed(golden_bundle):
     for graph in GRAPHS:
