@@ -1,43 +1,75 @@
 """The language side of the reference algorithm: transformers' CLIP and LLaMA, everything computed for every frame."""
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
-from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.clip_encoder import POOLED_PATCHES
 from glus_edge.export.language_config import LanguageConfig
-from glus_edge.export.vision_tower import VisionTower
-from glus_edge.export.weight_folder import WeightFolder
+from glus_edge.export.vision_tower import VisionConfig
+
+TensorSource = Callable[[str], Tensor]  # a tensor by its name in the checkpoint, or in CLIP's own files
+
+
+class Place(NamedTuple):
+    """Where and in what the reference computes."""
+
+    device: str = "cpu"
+    dtype: torch.dtype = torch.float32
+
+    def of(self, tensor: Tensor) -> Tensor:
+        """A floating tensor as the modules take it."""
+        return tensor.to(self.device, self.dtype)
+
+    @contextmanager
+    def default(self) -> Iterator[None]:
+        """Modules made inside are made here."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(self.dtype)
+        try:
+            with torch.device(self.device):
+                yield
+        finally:
+            torch.set_default_dtype(before)
 
 
 class ReferenceLanguage:
-    """CLIP tower, projector, LLaMA and GLUS's head, resident, float32."""
+    """CLIP tower, projector, LLaMA and GLUS's head, resident."""
 
-    def __init__(self, checkpoint: Checkpoint, tower: VisionTower) -> None:
-        """Errors: CheckpointError for a tensor that is missing."""
-        vision, language = tower.config, checkpoint.config
+    def __init__(
+        self,
+        language: LanguageConfig,
+        vision: VisionConfig,
+        tensor: TensorSource,
+        tower_tensor: TensorSource,
+        place: Place | None = None,
+    ) -> None:
+        """Takes every weight from the two sources; their errors."""
+        self.place = place or Place()
         vision_settings: Any = CLIPVisionConfig  # transformers' constructors have no types
-        self._clip: Any = CLIPVisionModel(
-            vision_settings(
-                hidden_size=vision.width,
-                intermediate_size=vision.mlp_width,
-                num_hidden_layers=vision.layers,
-                num_attention_heads=vision.heads,
-                image_size=vision.image_size,
-                patch_size=vision.patch_size,
-                layer_norm_eps=vision.layer_norm_eps,
-                hidden_act=vision.activation,
+        with self.place.default():
+            self._clip: Any = CLIPVisionModel(
+                vision_settings(
+                    hidden_size=vision.width,
+                    intermediate_size=vision.mlp_width,
+                    num_hidden_layers=vision.layers,
+                    num_attention_heads=vision.heads,
+                    image_size=vision.image_size,
+                    patch_size=vision.patch_size,
+                    layer_norm_eps=vision.layer_norm_eps,
+                    hidden_act=vision.activation,
+                )
             )
-        )
-        _fill(self._clip, tower.weights, "")
-        self._llama = llama(language)
-        _fill(self._llama, checkpoint, "model.")
+            self._llama = llama(language)
+        _fill(self._clip, tower_tensor, "")
+        _fill(self._llama, tensor, "model.")
         self._weights = {
-            name: checkpoint.tensor(name).float()
+            name: self.place.of(tensor(name))
             for name in (
                 *("model.mm_projector.weight", "model.mm_projector.bias", "lm_head.weight"),
                 *(f"model.text_hidden_fcs.0.{place}.{kind}" for place in (0, 2) for kind in ("weight", "bias")),
@@ -52,7 +84,7 @@ class ReferenceLanguage:
 
     def token_embeddings(self, ids: Tensor) -> Tensor:
         """[rows, language width]."""
-        embeddings: Tensor = self._llama.embed_tokens(ids)
+        embeddings: Tensor = self._llama.embed_tokens(ids.to(self.place.device))
         return embeddings
 
     def ask(self, embeddings: Tensor) -> tuple[Tensor, int]:
@@ -66,10 +98,10 @@ class ReferenceLanguage:
         return functional.linear(rows, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
 
-def _fill(module: nn.Module, weights: WeightFolder, prefix: str) -> None:
+def _fill(module: nn.Module, tensor: TensorSource, prefix: str) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
-            parameter.copy_(weights.tensor(prefix + name))
+            parameter.copy_(tensor(prefix + name))
     module.requires_grad_(False).train(False)
 
 

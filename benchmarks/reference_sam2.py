@@ -1,16 +1,14 @@
 """SAM 2's part of the reference algorithm: stock modules, called as GLUS's `evaluate` calls its copy of them."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
+from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor
 from torch.nn import functional
 
-from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.benchmarks.reference_language import Place
 from glus_edge.export.mask_decoder import STABILITY_DELTA, STABILITY_THRESHOLD
-from glus_edge.export.sam2_config import sam2_config
-from glus_edge.export.sam2_model import built, load_weights
 from glus_edge.runtime.manifest import MemorySettings
 from glus_edge.runtime.memory_rule import attended_steps
 from glus_edge.runtime.stopwatch import Stopwatch
@@ -20,16 +18,13 @@ class ReferenceSam2:
     """One video, one sentence: memories in a dict by step, as the reference keeps them."""
 
     def __init__(
-        self,
-        checkpoint: Checkpoint,
-        configuration: str | Path,
-        reference_gamma: bool,
-        settings: MemorySettings,
-        stopwatch: Stopwatch,
+        self, sam2: SAM2Base, settings: MemorySettings, stopwatch: Stopwatch, place: Place | None = None
     ) -> None:
-        """Errors: CheckpointError."""
-        self._sam2: Any = built(sam2_config(str(configuration)))
-        load_weights(self._sam2, checkpoint, reference_gamma)
+        """`sam2`: with its weights; it is moved to `place`."""
+        self._place = place or Place()
+        self._sam2: Any = sam2.to(self._place.device, self._place.dtype).requires_grad_(False)
+        # Stock SAM 2 makes these positions in float32 only.
+        self._sam2.sam_prompt_encoder.pe_layer.float()
         decoder = self._sam2.sam_mask_decoder
         decoder.dynamic_multimask_via_stability = True
         decoder.dynamic_multimask_stability_delta = STABILITY_DELTA
@@ -46,6 +41,8 @@ class ReferenceSam2:
         with self._stopwatch.stage("image_encoder"):
             output = self._sam2.forward_image(pixels)
             _, features, positions, sizes = self._sam2._prepare_backbone_features(output)
+            # Stock SAM 2 leaves levels that were interpolated in float32.
+            features, positions = ([self._place.of(level) for level in levels] for levels in (features, positions))
         with self._stopwatch.stage("memory_attention"):
             conditioned = self._conditioned(step, features[-1], positions[-1])
             conditioned = conditioned.permute(1, 2, 0).view(1, -1, *sizes[-1])
@@ -56,7 +53,7 @@ class ReferenceSam2:
             prompt = self._sam2.sam_prompt_encoder
             logits, _, _, _ = self._sam2.sam_mask_decoder(
                 image_embeddings=conditioned,
-                image_pe=prompt.get_dense_pe(),
+                image_pe=self._place.of(prompt.get_dense_pe()),
                 sparse_prompt_embeddings=segment_embedding[:, None],
                 dense_prompt_embeddings=prompt.no_mask_embed.weight.reshape(1, -1, 1, 1).expand_as(conditioned),
                 multimask_output=False,
@@ -66,8 +63,8 @@ class ReferenceSam2:
         with self._stopwatch.stage("memory_encoder"):
             self._remember(step, conditioned, logits)
         with self._stopwatch.stage("masks"):
-            mask: Tensor = functional.interpolate(logits, size, mode="bilinear", align_corners=False)[0, 0] > 0
-            return mask
+            mask = functional.interpolate(logits.float(), size, mode="bilinear", align_corners=False)[0, 0] > 0
+            return mask.cpu()
 
     def _conditioned(self, step: int, features: Tensor, positions: Tensor) -> Tensor:
         """[h w, 1, d_model]."""
@@ -86,8 +83,8 @@ class ReferenceSam2:
 
     def _remember(self, step: int, conditioned: Tensor, logits: Tensor) -> None:
         side = [self._sam2.image_size] * 2
-        mask = functional.interpolate(logits, side, mode="bilinear", align_corners=False).sigmoid()
-        mask = mask * self._sam2.sigmoid_scale_for_mem_enc + self._sam2.sigmoid_bias_for_mem_enc
+        mask = functional.interpolate(logits.float(), side, mode="bilinear", align_corners=False).sigmoid()
+        mask = self._place.of(mask * self._sam2.sigmoid_scale_for_mem_enc + self._sam2.sigmoid_bias_for_mem_enc)
         encoded = self._sam2.memory_encoder(conditioned, mask, skip_mask_sigmoid=True)
         memory, position = encoded["vision_features"], encoded["vision_pos_enc"][0]
         self._memories[step] = (memory.flatten(2).permute(2, 0, 1), position.flatten(2).permute(2, 0, 1))
