@@ -1,40 +1,45 @@
 """`python -m glus_edge.benchmarks.gpu`: every graph on this NVIDIA GPU, by every backend that is here, in one run.
 
 The graphs are a bundle's (--bundle), or of any size with random weights, made on the spot (--size, needs the export
-extra). Parity is against ONNX Runtime in float32 on the CPU; latency comes from CUDA events (TensorRT, torch) or the
-clock (ONNX Runtime's CUDA provider, whose figures hold the copies to and from the host). The share is of the graph's
-roofline: arithmetic and bytes counted from the ONNX file, over what a matrix product and a copy reached in this run.
-What is not installed is a row that says so. One table, and a JSON record with --json.
+extra). Parity is against ONNX Runtime in float32 on the CPU; latency comes from CUDA events (TensorRT) or the clock (ONNX
+Runtime's CUDA provider, whose figures hold the copies to and from the host). The share is of the graph's roofline:
+arithmetic and bytes counted from the ONNX file, over what a matrix product and a copy reached in this run. Whole frames,
+in the `window` policy, are timed beside the reference algorithm in torch, bfloat16, on the same GPU. What is not
+installed is a row that says so, and so is what there was no time for. One table, and a JSON record with --json.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from glus_edge.benchmarks.device_peak import event_ms, measure_device_peak
 from glus_edge.benchmarks.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.benchmarks.gpu_cases import Case, bundle_cases, random_cases
-from glus_edge.benchmarks.gpu_onnxruntime import onnxruntime_rows
-from glus_edge.benchmarks.gpu_row import HEADER, MEASURED, WARM_UP, Row, described, frame_row, row_of_times
-from glus_edge.benchmarks.gpu_torch import cuda_missing, language_times, module_times
-from glus_edge.benchmarks.graph_work import GraphWork
-from glus_edge.benchmarks.peak import Peak
-from glus_edge.export.language_config import LanguageConfig
+from glus_edge.benchmarks.gpu_clock import Clock
+from glus_edge.benchmarks.gpu_frames import Frames, reference_frames
+from glus_edge.benchmarks.gpu_onnxruntime import BACKEND, onnxruntime_rows, provider_missing
+from glus_edge.benchmarks.gpu_row import HEADER, Row, described
+from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
+from glus_edge.benchmarks.gpu_torch import RandomSource, cuda_missing, memory_errors, release_memory
+from glus_edge.benchmarks.random_bundle import random_bundle
+from glus_edge.benchmarks.reference import Reference
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.cuda import Cuda, open_cuda
-from glus_edge.runtime.cuda_device import CudaDevice
-from glus_edge.runtime.engine_gate import difference
+from glus_edge.runtime.cuda import open_cuda
 from glus_edge.runtime.errors import EngineError, GlusEdgeError
 from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.signatures import GRAPHS
-from glus_edge.runtime.tensorrt_build import BuildSettings, plan_from_onnx
-from glus_edge.runtime.tensorrt_engine import TensorRtEngine
-from glus_edge.runtime.tensorrt_module import LIBRARIES, TensorRt, load_tensorrt
+from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
+
+# What takes longest to compile and most of a frame comes first.
+ORDER = ("language_model", "image_encoder", "memory_attention", "clip_encoder", "mask_decoder", "memory_encoder")
+TORCH = "torch"
+BASELINE_SHARE = 0.2  # of the budget, after which the baseline's frames end
+TIMED_LAST_S = 45.0  # of the budget that building leaves to what is timed behind it
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,24 +51,27 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
     parser.add_argument("--frames", type=int, default=2, help="of the clip whose inputs are recorded (default: 2)")
     parser.add_argument("--graph", action="append", choices=GRAPHS, help="only this graph; may be given several times")
+    parser.add_argument("--seconds", type=float, default=300, help="what it may take in all (default: %(default)s)")
     options = parser.parse_args(arguments)
-    graphs, size = tuple(options.graph or GRAPHS), SIZES[options.size]
+    clock = Clock(options.seconds)
     try:
         with TemporaryDirectory() as folder:
-            if options.bundle is not None:
-                cases = bundle_cases(Bundle.open(options.bundle), options.frames, graphs)
-            else:
-                cases = random_cases(size, Path(folder), graphs)
+            bench = GpuBench(options, Path(folder), clock)
             print(HEADER)
             rows = []
-            for row in measured(cases, size.language if options.bundle is None else None):
+            for row in bench.rows():
                 rows.append(row)
                 print(described(row), flush=True)
+        print(f"{clock.elapsed_s:.0f} s: " + ", ".join(f"{name} {s:.0f}" for name, s in clock.phases.items()))
         if options.json is not None:
             content = {
-                "environment": environment(0, (*PACKAGES, *GPU_PACKAGES, "torch")),
+                "environment": environment(0, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2")),
                 "model": str(options.bundle or f"{options.size}, random weights"),
                 "rows": rows,
+                "frames": bench.frames,
+                "seconds": clock.elapsed_s,
+                "budget_s": clock.budget_s,
+                "phases": clock.phases,  # seconds; graphs are made in processes of their own, beside other phases
             }
             write_file(options.json, (json.dumps(to_json(content), indent=1) + "\n").encode())
     except GlusEdgeError as error:
@@ -72,102 +80,93 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measured(cases: Sequence[Case], language: LanguageConfig | None) -> Iterator[Row]:
-    """A row for each backend and graph; a backend that is not here is one row that says why."""
-    baseline = list(torch_rows(cases, language))
-    yield from baseline
-    for library in LIBRARIES:
-        try:
-            tensorrt, cuda = load_tensorrt(library), open_cuda()
-        except EngineError as error:
-            yield Row(library, "", "", note=str(error))
-            continue
-        rows = []
-        for row in tensorrt_rows(tensorrt, cuda, cases):
-            rows.append(row)
-            yield row
-        yield from frame_row(rows, baseline)
-    yield from onnxruntime_rows(cases)
+class GpuBench:
+    """One run. Rows come as they are found: the baseline, then one backend after the other."""
 
+    def __init__(self, options: argparse.Namespace, folder: Path, clock: Clock) -> None:
+        self.frames: list[Frames] = []
+        self._options, self._folder, self._clock = options, folder, clock
+        self._graphs = tuple(graph for graph in ORDER if graph in (options.graph or GRAPHS))
+        self._cases: list[Case] = []
 
-def tensorrt_rows(tensorrt: TensorRt, cuda: Cuda, cases: Sequence[Case]) -> Iterator[Row]:
-    """What the device can do, then each graph: built, compared, timed, and let go."""
-    peaks: dict[str, Peak] = {}
-    for case in cases:
-        half = case.precision.startswith("fp16")
-        dtype = "float16" if half else "float32"
-        row = Row(tensorrt.library, case.graph, case.precision)
-        try:
-            if dtype not in peaks:
-                peaks[dtype] = measure_device_peak(tensorrt, cuda, dtype)
-                peak = peaks[dtype]
-                speeds = f"{peak.flops_per_second / 1e12:.1f} TFLOP/s, {peak.bytes_per_second / 1e9:.0f} GB/s"
-                yield Row(tensorrt.library, "peak", "fp16" if half else "fp32", note=f"product and copy: {speeds}")
-            plan = plan_from_onnx(tensorrt, case.graph, case.path, case.signature, BuildSettings())
-            engine = TensorRtEngine(tensorrt, case.graph, case.signature, plan.data, CudaDevice(cuda))
-            found = difference(engine, case.calls)
-            times = event_times(engine, cuda, case)
-            failure = engine.graphs.failure
-            engine.close()
-        except EngineError as error:
-            yield Row(row.backend, row.graph, row.precision, note=str(error))
-            continue
-        floor = floor_ms(case, peaks[dtype])
-        yield row_of_times(
-            row,
-            times,
-            cosine=found.cosine,
-            relative_l2=found.relative_l2,
-            share=floor / sorted(times)[len(times) // 2],
-            build_s=plan.build_s,
-            plan_mb=plan.size_bytes / 1e6,
-            note=f"not replayed: {failure}" if failure else "",
-        )
-
-
-def event_times(engine: TensorRtEngine, cuda: Cuda, case: Case) -> list[float]:
-    """Milliseconds of each call on the device, inputs and outputs there already."""
-    device, call = engine.device, case.calls[-1]
-    inputs = {name: device.empty(values.shape, values.dtype) for name, values in call.inputs.items()}
-    outputs = {name: device.empty(values.shape, values.dtype) for name, values in call.outputs.items()}
-    for name, values in call.inputs.items():
-        device.write(inputs[name], values)
-    return event_ms(cuda, engine.stream, lambda: engine.run(inputs, outputs), WARM_UP, MEASURED)
-
-
-def floor_ms(case: Case, peak: Peak) -> float:
-    """The least a call can take: the longer of its arithmetic and of moving its weights, inputs and outputs once."""
-    call = case.calls[-1]
-    sizes = {
-        axis: size
-        for tensor in case.signature.inputs
-        for axis, size in zip(tensor.shape, call.inputs[tensor.name].shape, strict=True)
-        if isinstance(axis, str)
-    }
-    work = GraphWork(case.path).work(sizes)
-    tensors = sum(values.nbytes for values in (*call.inputs.values(), *call.outputs.values()))
-    return 1e3 * max(work.flops / peak.flops_per_second, (work.weight_bytes + tensors) / peak.bytes_per_second)
-
-
-def torch_rows(cases: Sequence[Case], language: LanguageConfig | None, device: str = "cuda") -> Iterator[Row]:
-    """The reference's parts, for graphs that were made here."""
-    backend = "torch"
-    if language is None:
-        yield Row(
-            backend, "", "bf16", note="no modules of a bundle's graphs: see --size, or `glus-edge bench --baseline`"
-        )
-        return
-    missing = cuda_missing() if device == "cuda" else ""
-    if missing:
-        yield Row(backend, "", "bf16", note=missing)
-        return
-    for case in cases:
-        if case.module is not None:
-            times = module_times(case, WARM_UP, MEASURED, device)
-            note = "8 images, as the reference" if case.graph == "clip_encoder" else ""
+    def rows(self) -> Iterator[Row]:
+        """A row for each backend and graph; a backend that is not here is one row that says why."""
+        options, clock = self._options, self._clock
+        with clock.phase("bundle"):
+            bundle = Bundle.open(options.bundle) if options.bundle else random_bundle(SIZES[options.size], self._folder)
+        if options.bundle:
+            yield Row(TORCH, "", "bf16", note="no model of a bundle: see --size, or `glus-edge bench --baseline`")
         else:
-            times, note = language_times(language, WARM_UP, MEASURED, device), "the whole prompt, as the reference"
-        yield row_of_times(Row(backend, case.graph, "bf16"), times, note=note)
+            yield from self._baseline_rows(bundle)
+            release_memory()
+        for library in LIBRARIES:
+            try:
+                tensorrt, cuda = load_tensorrt(library), open_cuda()
+            except EngineError as error:
+                yield Row(library, "", "", note=str(error))
+                continue
+            with closing(TensorRtBench(tensorrt, cuda, bundle, clock, TIMED_LAST_S)) as bench:
+                yield from self._tensorrt_rows(bench, bundle)
+        if missing := provider_missing():
+            yield Row(BACKEND, "", "", note=missing)
+        else:
+            yield from onnxruntime_rows(self._made(bundle), clock)
+
+    def _baseline_rows(self, bundle: Bundle) -> Iterator[Row]:
+        """The reference algorithm, gone from the device behind the last row."""
+        if missing := cuda_missing():
+            yield Row(TORCH, "", "bf16", note=missing)
+            return
+        if self._graphs != ORDER:
+            return
+        try:
+            with self._clock.phase("torch: model"), memory_errors():
+                reference = Reference(RandomSource(SIZES[self._options.size]), bundle)
+            with self._clock.phase("torch: frames"), memory_errors():
+                frames = reference_frames(reference, TORCH, self._clock, self._clock.budget_s * (1 - BASELINE_SHARE))
+        except EngineError as error:
+            yield Row(TORCH, "", "bf16", note=str(error))
+            return
+        self.frames.append(frames)
+        yield from frames.stage_rows("bf16")
+        yield frames.row()
+
+    def _tensorrt_rows(self, bench: TensorRtBench, bundle: Bundle) -> Iterator[Row]:
+        for case in self._made(bundle):
+            bench.build(case)
+        bench.build_pixels()
+        yield from bench.rows(self._cases)
+        if self._graphs != ORDER:
+            return
+        try:
+            frames = bench.frames()
+        except EngineError as error:
+            yield Row(bench.name, "frame", "", note=str(error))
+            return
+        baseline = next((each for each in self.frames if each.backend == TORCH), None)
+        self.frames.append(frames)
+        yield frames.row(baseline)
+
+    def _made(self, bundle: Bundle) -> Iterator[Case]:
+        """The cases, made when they are first asked for, in processes beside what is done with those that are ready."""
+        if self._cases:
+            yield from self._cases
+            return
+        options = self._options
+        made = (
+            bundle_cases(bundle, options.frames, self._graphs)
+            if options.bundle
+            else random_cases(options.size, bundle, self._graphs)
+        )
+        while True:
+            with self._clock.phase("waiting for graphs"):
+                case = next(made, None)
+            if case is None:
+                return
+            for step, seconds in case.seconds.items():
+                self._clock.add(f"{case.graph}: {step}", seconds)
+            self._cases.append(case)
+            yield case
 
 
 if __name__ == "__main__":

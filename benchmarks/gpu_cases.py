@@ -1,39 +1,45 @@
 """The graphs that the GPU benchmark runs: a bundle's on the inputs of a clip, or ones of any size with random weights."""
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import multiprocessing
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
-import torch
 from torch import nn
 
+from glus_edge.benchmarks.graph_work import GraphWork, Work
+from glus_edge.benchmarks.random_bundle import COMPUTE, WEIGHTS
 from glus_edge.export.clip_encoder import ClipEncoder
 from glus_edge.export.image_encoder import ImageEncoder
-from glus_edge.export.language_config import LanguageConfig
 from glus_edge.export.language_graph import write_language_model
 from glus_edge.export.layers import in_dtype
 from glus_edge.export.mask_decoder import MaskDecoder
 from glus_edge.export.memory_attention import MemoryAttention
 from glus_edge.export.memory_encoder import MemoryEncoder
-from glus_edge.export.modules import model_dimensions
 from glus_edge.export.sam2_model import built
-from glus_edge.export.synthetic_sizes import SyntheticSize
-from glus_edge.export.tensor_names import language_shapes
+from glus_edge.export.synthetic_blocks import SyntheticBlocks
+from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.export.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import HostArray
 from glus_edge.runtime.engine_build import PRECISIONS
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
+from glus_edge.runtime.machine import usable_threads
 from glus_edge.runtime.onnx_precision import write_in_precision
 from glus_edge.runtime.reference_run import Call, record
-from glus_edge.runtime.signatures import GraphSignature, Limits, signatures
+from glus_edge.runtime.signatures import GraphSignature, Limits
 
 # One frame of one sentence in a `window` conversation over a full memory: the prefix is cached, one turn is new.
 PREFIX_TOKENS, NEW_TOKENS, SLOTS = 332, 110, 7
-_DRAWN = 1 << 20  # random numbers drawn for one tensor; larger ones repeat them, for drawing gigabytes takes minutes
+LIMITS = Limits(sentences=1)  # of the engines
+_WORKERS = 3  # processes: the language model's file, CLIP and SAM 2 at once; each holds up to 5 GB at the released size
 
 
 @dataclass(frozen=True)
@@ -45,53 +51,48 @@ class Case:
     precision: str  # 'fp16', and the weights' where they differ: 'fp16, int4'
     signature: GraphSignature
     calls: list[Call]  # the outputs are ONNX Runtime's in float32 on the CPU
-    module: nn.Module | None = None  # the same in torch, float32, for the baseline
+    work: Work  # of the last call
+    seconds: dict[str, float] = field(default_factory=dict)  # what making it took: 'write', 'reference'
 
 
-def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> list[Case]:
+def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> Iterator[Case]:
     """The graphs of a bundle on what a clip gives them."""
+    start = time.perf_counter()
     calls = record(bundle, GateClip(frames), [SENTENCE], calls_per_graph=2).calls
-    limits = Limits(sentences=1)
-    return [
-        Case(
-            graph,
-            bundle.graph_path(graph),
-            _precision(entry.compute, entry.weights),
-            bundle.signature(graph, limits),
-            c,
-        )
-        for graph, entry, c in ((graph, bundle.manifest.graphs[graph], calls[graph]) for graph in graphs)
-    ]
-
-
-def random_cases(
-    size: SyntheticSize, folder: Path, graphs: Iterable[str], compute: str = "float16", weights: str = "int4"
-) -> list[Case]:
-    """Graphs of this size, written to `folder` with random weights, on random inputs. Masks mean nothing."""
-    torch.manual_seed(0)
-    sam2 = built(size.sam2_tree()).requires_grad_(False)
-    language = size.language
-    dimensions = model_dimensions(size.vision, language, sam2)
-    modules: dict[str, nn.Module] = {
-        "clip_encoder": ClipEncoder(size.vision, language.hidden_size).eval(),
-        "image_encoder": ImageEncoder(sam2),
-        "memory_attention": MemoryAttention(sam2),
-        "mask_decoder": MaskDecoder(sam2),
-        "memory_encoder": MemoryEncoder(sam2),
-    }
-    traced, known = (signatures(dimensions, compute, limits) for limits in (None, Limits(sentences=1)))
-    cases = []
+    seconds = {"reference": time.perf_counter() - start}  # of all, charged to the first
     for graph in graphs:
-        path, module = folder / f"{graph}.onnx", modules.get(graph)
-        if module is None:
-            write_language_model(_RandomWeights(language), dimensions, path, compute, weights)
-        else:
-            write_graph(graph, in_dtype(module, TORCH_TYPES[compute]), traced[graph], path)
-        inputs = random_inputs(known[graph])
-        call = Call(inputs, reference_outputs(path, compute, known[graph], inputs))
-        stored = weights if module is None else PRECISIONS[compute]
-        cases.append(Case(graph, path, _precision(compute, stored), known[graph], [call], module))
-    return cases
+        yield _case(bundle, graph, calls[graph], seconds)
+        seconds = {}
+
+
+def random_cases(size: str, bundle: Bundle, graphs: Iterable[str], workers: int = _WORKERS) -> Iterator[Case]:
+    """The graphs of a `random_bundle`, each written and computed by a process of its own; in the order given.
+
+    Their weights, and so their masks, mean nothing. `workers`: 0 makes them in this process.
+    """
+    if not workers:
+        yield from (random_case(size, bundle, graph) for graph in graphs)
+        return
+    context = multiprocessing.get_context("spawn")  # a fork would copy the threads of CUDA and ONNX Runtime half-way
+    with ProcessPoolExecutor(min(workers, usable_threads()), context, _hide_gpu) as pool:
+        for made in [pool.submit(random_case, size, bundle, graph) for graph in graphs]:
+            yield made.result()
+
+
+def random_case(size: str, bundle: Bundle, graph: str) -> Case:
+    """Writes one graph of a `random_bundle` and computes what it should give."""
+    start = time.perf_counter()
+    path, chosen = bundle.graph_path(graph), SIZES[size]
+    if graph == "language_model":
+        source = SyntheticBlocks(chosen.language, bundle.manifest.prompt.segment_token_id)
+        write_language_model(source, bundle.manifest.model, path, COMPUTE, WEIGHTS, blocks=source.blocks)
+    else:
+        write_graph(graph, in_dtype(_module(size, graph), TORCH_TYPES[COMPUTE]), bundle.signature(graph), path)
+    written = time.perf_counter()
+    signature = bundle.signature(graph, LIMITS)
+    inputs = random_inputs(signature)
+    call = Call(inputs, reference_outputs(path, signature, inputs))
+    return _case(bundle, graph, [call], {"write": written - start, "reference": time.perf_counter() - written})
 
 
 def random_inputs(signature: GraphSignature) -> dict[str, HostArray]:
@@ -111,43 +112,49 @@ def random_inputs(signature: GraphSignature) -> dict[str, HostArray]:
     return inputs
 
 
-def reference_outputs(
-    path: Path, compute: str, signature: GraphSignature, inputs: Mapping[str, HostArray]
-) -> dict[str, HostArray]:
+def reference_outputs(path: Path, signature: GraphSignature, inputs: Mapping[str, HostArray]) -> dict[str, HostArray]:
     """What ONNX Runtime makes of the inputs on the CPU, the graph's half-precision arithmetic replaced by float32."""
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     rewritten = path.with_name(f".{path.stem}.reference.onnx")
     try:
-        if compute == "float16":
-            write_in_precision(path, rewritten, "fp32")
-        source = rewritten if compute == "float16" else path
-        session = onnxruntime.InferenceSession(str(source), settings, providers=["CPUExecutionProvider"])
+        write_in_precision(path, rewritten, "fp32", cast_scales=True)
+        session = onnxruntime.InferenceSession(str(rewritten), settings, providers=["CPUExecutionProvider"])
         names = [tensor.name for tensor in signature.outputs]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
     finally:
         rewritten.unlink(missing_ok=True)
 
 
-class _RandomWeights:
-    """A language model's tensors by name and shape; see glus_edge.export.language_weights.LanguageWeights."""
-
-    def __init__(self, config: LanguageConfig) -> None:
-        self.config = config
-        self._shapes = language_shapes(config)
-        self._drawn = torch.randn(_DRAWN, generator=torch.Generator().manual_seed(0))
-
-    def tensor(self, name: str) -> torch.Tensor:
-        """One tensor: norms are ones, matrices keep the scale of what they are multiplied with."""
-        shape = self._shapes[name]
-        if len(shape) == 1:
-            return torch.zeros(shape) if name.endswith("bias") else torch.ones(shape)
-        count = math.prod(shape)
-        values = self._drawn.repeat(-(-count // _DRAWN))[:count].reshape(shape)
-        return values.mul_(1 / math.sqrt(shape[-1]))
+def _case(bundle: Bundle, graph: str, calls: list[Call], seconds: dict[str, float]) -> Case:
+    path, signature, entry = bundle.graph_path(graph), bundle.signature(graph, LIMITS), bundle.manifest.graphs[graph]
+    sizes = {
+        axis: size
+        for tensor in signature.inputs
+        for axis, size in zip(tensor.shape, calls[-1].inputs[tensor.name].shape, strict=True)
+        if isinstance(axis, str)
+    }
+    precision = PRECISIONS[entry.compute]
+    label = precision if entry.weights == precision else f"{precision}, {entry.weights}"
+    return Case(graph, path, label, signature, calls, GraphWork(path).work(sizes), seconds)
 
 
-def _precision(compute: str, weights: str) -> str:
-    precision = PRECISIONS[compute]
-    return precision if weights == precision else f"{precision}, {weights}"
+@cache
+def _sam2_modules(size: str) -> dict[str, nn.Module]:
+    sam2 = built(SIZES[size].sam2_tree()).requires_grad_(False)
+    kinds = (ImageEncoder, MemoryAttention, MaskDecoder, MemoryEncoder)
+    names = ("image_encoder", "memory_attention", "mask_decoder", "memory_encoder")
+    return {name: kind(sam2) for name, kind in zip(names, kinds, strict=True)}
+
+
+def _module(size: str, graph: str) -> nn.Module:
+    """The module of a traced graph, its weights as torch initialises them."""
+    if graph != "clip_encoder":
+        return _sam2_modules(size)[graph]
+    return ClipEncoder(SIZES[size].vision, SIZES[size].language.hidden_size).eval()
+
+
+def _hide_gpu() -> None:
+    """Graphs are made on the CPU: a process that touched the GPU would take of its memory."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""

@@ -1,30 +1,39 @@
 """ONNX Runtime's CUDA provider in the GPU benchmark, by the clock, with copies to and from the host."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from glus_edge.benchmarks.gpu_cases import Case
+from glus_edge.benchmarks.gpu_clock import Clock
 from glus_edge.benchmarks.gpu_row import MEASURED, WARM_UP, Row, row_of_times
 from glus_edge.runtime.engine_gate import closeness
 
 BACKEND, PROVIDER = "onnxruntime-cuda", "CUDAExecutionProvider"
 
 
-def onnxruntime_rows(cases: Sequence[Case], provider: str = PROVIDER) -> Iterator[Row]:
-    """A row a graph; one that says why where the provider is not here."""
+def provider_missing() -> str:
+    """Why ONNX Runtime cannot run on a GPU here; '' if it may."""
     available = onnxruntime.get_available_providers()
-    if provider not in available:
-        yield Row(BACKEND, "", "", note=f"{provider}: not in this ONNX Runtime, which has {', '.join(available)}")
-        return
+    return "" if PROVIDER in available else f"{PROVIDER}: not in this ONNX Runtime, which has {', '.join(available)}"
+
+
+def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVIDER) -> Iterator[Row]:
+    """A row a graph; one that says why where it does not run, or where there is no time left."""
     for case in cases:
         row = Row(BACKEND, case.graph, case.precision)
+        if clock.left_s() < 0:
+            yield replace(row, note=f"not run: the {clock.budget_s:.0f} s are up; see --seconds")
+            continue
         try:
-            yield _measured(row, case, provider)
+            with clock.phase(BACKEND):
+                row = _measured(row, case, provider)
         except (ort_errors.Fail, ort_errors.NotImplemented, ort_errors.RuntimeException) as error:
-            yield Row(row.backend, row.graph, row.precision, note=" ".join(str(error).split())[:200])
+            row = replace(row, note=" ".join(str(error).split())[:200])
+        yield row
 
 
 def _measured(row: Row, case: Case, provider: str) -> Row:

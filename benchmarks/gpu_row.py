@@ -1,14 +1,12 @@
 """A row of the GPU benchmark's table."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from glus_edge.runtime.signatures import GRAPHS
-
-WARM_UP = 10  # calls not counted
-MEASURED = 50
+WARM_UP = 5  # calls not counted
+MEASURED = 25
 
 _COLUMNS = (("p50 ms", 9), ("p90 ms", 9), ("cosine", 10), ("rel. L2", 10), ("share", 7), ("plan MB", 9))
 HEADER = f"{'backend':<18}{'graph':<18}{'':<12}" + "".join(f"{name:>{width}}" for name, width in _COLUMNS)
@@ -16,7 +14,7 @@ HEADER = f"{'backend':<18}{'graph':<18}{'':<12}" + "".join(f"{name:>{width}}" fo
 
 @dataclass(frozen=True)
 class Row:
-    """One graph on one backend."""
+    """One graph on one backend, or whole frames."""
 
     backend: str
     graph: str
@@ -36,25 +34,9 @@ def row_of_times(row: Row, times: Sequence[float], **others: Any) -> Row:
     return replace(row, p50_ms=statistics.median(times), p90_ms=statistics.quantiles(times, n=10)[-1], **others)
 
 
-def frame_row(rows: Sequence[Row], baseline: Sequence[Row]) -> Iterator[Row]:
-    """What a frame costs if all graphs of a backend were timed: the sum of their medians, beside the baseline's."""
-    ours, reference = _sum_ms(rows), _sum_ms(baseline)
-    if ours is None:
-        return
-    note = "sum of the medians above"
-    if reference is not None:
-        note += f"; torch {reference:.2f} ms, {reference / ours:.1f} times as long"
-    yield Row(rows[0].backend, "frame", "", p50_ms=ours, note=note)
-
-
 def described(row: Row) -> str:
     """One line of the table."""
     figures = [(row.p50_ms, ".3f", 9), (row.p90_ms, ".3f", 9), (row.cosine, ".5f", 10), (row.relative_l2, ".1e", 10)]
     figures += [(row.share, ".0%", 7), (row.plan_mb, ".1f", 9)]
     cells = "".join(f"{'' if value is None else format(value, form):>{width}}" for value, form, width in figures)
     return f"{row.backend:<18}{row.graph:<18}{row.precision:<12}{cells}  {row.note}".rstrip()
-
-
-def _sum_ms(rows: Sequence[Row]) -> float | None:
-    times = {row.graph: row.p50_ms for row in rows if row.graph in GRAPHS and row.p50_ms is not None}
-    return sum(times.values()) if len(times) == len(GRAPHS) else None

@@ -1,66 +1,88 @@
-"""The baseline on the same GPU in the same run: the reference's parts in torch, bfloat16, everything anew for each frame."""
+"""The baseline on the same GPU in the same run: the reference algorithm in torch, bfloat16, with random weights."""
 
-from collections.abc import Callable
-from typing import Any
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-import numpy as np
 import torch
+from torch import Tensor
 
-from glus_edge.benchmarks.gpu_cases import NEW_TOKENS, PREFIX_TOKENS, Case
-from glus_edge.benchmarks.reference_language import llama
-from glus_edge.export.language_config import LanguageConfig
-from glus_edge.export.layers import in_dtype
+from glus_edge.benchmarks.reference import Parts
+from glus_edge.benchmarks.reference_language import Place, ReferenceLanguage
+from glus_edge.benchmarks.reference_sam2 import ReferenceSam2
+from glus_edge.export.sam2_model import built
+from glus_edge.export.synthetic_sizes import SyntheticSize
+from glus_edge.export.synthetic_weights import language_tensor, random_tensor
+from glus_edge.export.tensor_names import language_shapes
+from glus_edge.export.vision_tower import vision_shapes
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.stopwatch import Stopwatch
 
-REFERENCE_IMAGES = 8  # CLIP runs on four context and four query frames
-REFERENCE_TOKENS = PREFIX_TOKENS + 4 * NEW_TOKENS - NEW_TOKENS // 2  # about: a full window of four turns
+GPU = Place("cuda", torch.bfloat16)  # the reference's own default
 
 
 def cuda_missing() -> str:
     """Why torch cannot run on a GPU here; '' if it can."""
     if torch.cuda.is_available():
         return ""
-    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
-    return f"torch {torch.__version__}: no usable GPU ({built})"
+    built_for = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
+    return f"torch {torch.__version__}: no usable GPU ({built_for})"
 
 
-def module_times(case: Case, warm_up: int, measured: int, device: str = "cuda") -> list[float]:
-    """Milliseconds of a traced graph's module on the case's inputs; CLIP on as many images as the reference shows it."""
-    assert case.module is not None
-    module = in_dtype(case.module, torch.bfloat16).to(device)
-    inputs = []
-    for tensor in case.signature.inputs:
-        values = torch.from_numpy(np.asarray(case.calls[-1].inputs[tensor.name])).to(device)
-        inputs.append(values.bfloat16() if tensor.dtype == "float16" else values)
-    if case.graph == "clip_encoder":
-        inputs[0] = inputs[0].expand(REFERENCE_IMAGES, -1, -1, -1).contiguous()
-    return _times(lambda: module(*inputs), warm_up, measured, device)
+def release_memory() -> None:
+    """Gives the device what torch keeps of it for itself. The model must be out of sight."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
-def language_times(config: LanguageConfig, warm_up: int, measured: int, device: str = "cuda") -> list[float]:
-    """Milliseconds of transformers' LLaMA over a whole prompt, random weights made on the device."""
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.bfloat16)
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """EngineError where torch's device memory runs out."""
     try:
-        with torch.device(device):
-            model = llama(config).train(False)
-            rows = torch.randn(1, REFERENCE_TOKENS, config.hidden_size)
-    finally:
-        torch.set_default_dtype(default)
-    return _times(lambda: model(inputs_embeds=rows), warm_up, measured, device)
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(f"torch: {' '.join(str(error).split())[:120]}; a smaller --size may fit") from error
 
 
-@torch.inference_mode()
-def _times(run: Callable[[], object], warm_up: int, measured: int, device: str) -> list[float]:
-    if device != "cuda":  # a test's
-        return [float(run() is not None)] * measured
-    events: Any = torch.cuda.Event  # its constructor has no types
-    times = []
-    for number in range(warm_up + measured):
-        start, stop = (events(enable_timing=True) for _ in range(2))
-        start.record()
-        run()
-        stop.record()
-        stop.synchronize()
-        if number >= warm_up:
-            times.append(float(start.elapsed_time(stop)))
-    return times
+@dataclass(frozen=True)
+class RandomSource:
+    """See glus_edge.benchmarks.reference.Source. Weights are drawn on the device; [SEG] always wins."""
+
+    size: SyntheticSize
+    place: Place = GPU
+
+    def parts(self, bundle: Bundle) -> Parts:
+        """See Source."""
+        size, place = self.size, self.place
+        generator = torch.Generator(place.device).manual_seed(0)
+        texts, pictures = language_shapes(size.language), vision_shapes(size.vision)
+        segment_id = bundle.manifest.prompt.segment_token_id
+
+        def language(name: str) -> Tensor:
+            with torch.device(place.device):
+                return language_tensor(name, texts[name], size.language, segment_id, generator)
+
+        def tower(name: str) -> Tensor:
+            with torch.device(place.device):
+                return random_tensor(name, pictures[name], generator)
+
+        stopwatch = _Waiting(torch.cuda.synchronize if place.device == "cuda" else lambda: None)
+        sam2 = ReferenceSam2(built(size.sam2_tree()), bundle.manifest.memory, stopwatch, place)
+        return Parts(ReferenceLanguage(size.language, size.vision, language, tower, place), sam2, stopwatch)
+
+
+class _Waiting(Stopwatch):
+    """Charges a stage with what it has the device do: by the host's clock alone it would be the stage that waits."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        super().__init__()
+        self._wait = wait
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """See Stopwatch."""
+        with super().stage(name):
+            yield
+            self._wait()

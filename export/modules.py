@@ -1,6 +1,8 @@
 """The five traced graphs as torch modules: what is exported, what parity is measured against, and the eager baseline."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from sam2.modeling.sam2_base import SAM2Base
@@ -96,8 +98,21 @@ def load_modules(
     )
 
 
+class Sam2Sizes(NamedTuple):
+    """What the graphs' sizes need of a SAM 2, by its own names."""
+
+    image_size: int  # pixels
+    hidden_dim: int  # d_model
+    mem_dim: int  # channels of a memory
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> "Sam2Sizes":
+        """Those of a configuration, the `model` tree."""
+        return cls(tree["image_size"], tree["image_encoder"]["neck"]["d_model"], tree["memory_encoder"]["out_dim"])
+
+
 def model_dimensions(
-    vision: VisionConfig, language: LanguageConfig, sam2: SAM2Base, scores_frames: bool = False
+    vision: VisionConfig, language: LanguageConfig, sam2: SAM2Base | Sam2Sizes, scores_frames: bool = False
 ) -> ModelDimensions:
     """A model's sizes, from those of its parts."""
     return ModelDimensions(

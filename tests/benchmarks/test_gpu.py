@@ -1,15 +1,23 @@
 """The GPU benchmark over test doubles: its bookkeeping, not its figures."""
 
 import json
-from dataclasses import replace
+import time
 
 import numpy as np
 import pytest
+import torch
 
-from glus_edge.benchmarks import gpu, gpu_row
+from glus_edge.benchmarks import gpu, gpu_cases, gpu_frames, gpu_tensorrt
 from glus_edge.benchmarks.device_peak import measure_device_peak
 from glus_edge.benchmarks.gpu_cases import bundle_cases, random_cases
+from glus_edge.benchmarks.gpu_clock import Clock, Deadline
+from glus_edge.benchmarks.gpu_frames import Frames, reference_frames
 from glus_edge.benchmarks.gpu_onnxruntime import onnxruntime_rows
+from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
+from glus_edge.benchmarks.gpu_torch import RandomSource
+from glus_edge.benchmarks.random_bundle import random_bundle
+from glus_edge.benchmarks.reference import Reference
+from glus_edge.benchmarks.reference_language import Place
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import EngineError
@@ -19,87 +27,169 @@ from tests.runtime.tensorrt_double import tensorrt_double
 
 pytestmark = pytest.mark.torch  # the graphs are written first
 
+PLENTY = 1e6  # seconds
+
 
 @pytest.fixture(autouse=True)
 def few_calls(monkeypatch):
-    monkeypatch.setattr(gpu, "WARM_UP", 1)
-    monkeypatch.setattr(gpu, "MEASURED", 3)
+    monkeypatch.setattr(gpu_tensorrt, "WARM_UP", 1)
+    monkeypatch.setattr(gpu_tensorrt, "MEASURED", 3)
+    monkeypatch.setattr(gpu_frames, "WARM_UP_FRAMES", 5)
+    monkeypatch.setattr(gpu_frames, "BLOCK_FRAMES", 3)
+    monkeypatch.setattr(gpu_frames, "MOST_BLOCKS", 1)
     original = measure_device_peak
-    monkeypatch.setattr(gpu, "measure_device_peak", lambda *a: original(*a, side=64, copied_bytes=1 << 16))
+    monkeypatch.setattr(gpu_tensorrt, "measure_device_peak", lambda *a: original(*a, side=64, copied_bytes=1 << 16))
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    return random_cases(SIZES["tiny"], tmp_path_factory.mktemp("graphs"), GRAPHS)
+def bundle(tmp_path_factory):
+    return random_bundle(SIZES["tiny"], tmp_path_factory.mktemp("graphs"))
+
+
+@pytest.fixture(scope="module")
+def cases(bundle):
+    return list(random_cases("tiny", bundle, gpu.ORDER, workers=0))
+
+
+def doubles(bundle, clock, library="tensorrt"):
+    cuda = CudaDouble()
+    return TensorRtBench(tensorrt_double(cuda, library), cuda, bundle, clock, kept_s=0)
 
 
 def test_graphs_with_random_weights_have_all_that_a_row_needs(cases):
-    assert [case.graph for case in cases] == list(GRAPHS)
-    assert [case.precision for case in cases] == ["fp16", "fp16, int4", *["fp16"] * 4]
+    assert sorted(gpu.ORDER) == sorted(GRAPHS)
+    assert [case.graph for case in cases] == list(gpu.ORDER)
+    assert [case.precision for case in cases] == ["fp16, int4", *["fp16"] * 5]
     for case in cases:
         assert all(np.isfinite(values).all() for values in case.calls[0].outputs.values()), case.graph
-    language = cases[1].calls[0]
+        assert case.work.flops > 0
+        assert set(case.seconds) == {"write", "reference"}
+    language = cases[0].calls[0]
     assert language.inputs["prefix_key_0"].shape[0] + language.inputs["inputs_embeds"].shape[1] == 442
 
 
-def test_every_graph_gets_a_row_with_parity_times_and_its_share(cases):
-    cuda = CudaDouble()
-    rows = list(gpu.tensorrt_rows(tensorrt_double(cuda), cuda, cases))
-    assert [row.graph for row in rows] == ["peak", *GRAPHS]
+def test_a_process_of_its_own_makes_the_same_graph(bundle, cases, tmp_path):
+    again = random_bundle(SIZES["tiny"], tmp_path)
+    (made,) = random_cases("tiny", again, ["language_model"], workers=1)
+    for suffix in ("", ".data"):
+        first, second = (each.with_name(each.name + suffix).read_bytes() for each in (cases[0].path, made.path))
+        assert first == second
+    for name, values in made.calls[0].outputs.items():
+        assert np.array_equal(values, cases[0].calls[0].outputs[name]), name
+
+
+def test_every_graph_gets_a_row_and_frames_run_through_all_of_them(bundle, cases):
+    bench = doubles(bundle, Clock(PLENTY))
+    for case in cases:
+        bench.build(case)
+    bench.build_pixels()
+    rows = list(bench.rows(cases))
+    assert [row.graph for row in rows] == ["peak", *gpu.ORDER]
     assert "TFLOP/s" in rows[0].note
     for row in rows[1:]:
         assert row.p50_ms == row.p90_ms == 1.0  # the double's clock
         assert row.cosine > 0.99
         assert row.share > 0
+        assert row.plan_mb > 0
         assert not row.note
     # graphs whose shapes recur are timed as they run: replayed
-    assert cuda.calls("launch") >= 5 * 3
-    (frame,) = gpu_row.frame_row(rows, [replace(row, p50_ms=10.0) for row in rows])
-    assert frame.p50_ms == 6.0
-    assert "torch 60.00 ms, 10.0 times as long" in frame.note
+    assert bench.device.cuda.calls("launch") >= 5 * 2
+    frames = bench.frames()
+    assert (frames.policy, len(frames.milliseconds)) == ("window", 3)
+    assert frames.segmented == 3
+    assert {"language_model", "memory_attention", "memory_encoder"} <= set(frames.stages)
+    bench.close()
 
 
-def test_a_frame_is_not_summed_from_a_part_of_the_graphs(cases):
-    rows = [gpu_row.Row("tensorrt", graph, "fp16", p50_ms=1.0) for graph in GRAPHS[1:]]
-    assert list(gpu_row.frame_row(rows, [])) == []
+def test_frames_are_not_run_over_a_part_of_the_graphs(bundle, cases):
+    bench = doubles(bundle, Clock(PLENTY))
+    for case in cases[1:]:
+        bench.build(case)
+    bench.build_pixels()
+    with pytest.raises(EngineError, match="no engine of language_model, clip_preprocess, sam_preprocess"):
+        bench.frames()
 
 
-def test_the_baseline_runs_the_modules_the_graphs_were_traced_from(cases):
-    rows = list(gpu.torch_rows(cases, SIZES["tiny"].language, device="cpu"))
-    assert [row.graph for row in rows] == list(GRAPHS)
-    assert all(row.p50_ms == 1.0 for row in rows)  # each ran; there is no GPU to time it
+def test_the_baseline_is_the_whole_reference_algorithm_in_bfloat16(bundle):
+    reference = Reference(RandomSource(SIZES["tiny"], Place("cpu", torch.bfloat16)), bundle)
+    frames = reference_frames(reference, "torch", Clock(PLENTY), kept_s=0)
+    assert frames.segmented == len(frames.milliseconds) == 3
+    assert [row.graph for row in frames.stage_rows("bf16")] == list(GRAPHS)
+    ours = Frames("tensorrt", "window", [each / 10 for each in frames.milliseconds], {}, 3)
+    assert "10.00 times torch" in ours.row(frames).note
+    assert "only 2 of 3 with [SEG]" in Frames("tensorrt", "window", [1.0, 1.0, 1.0], {}, 2).row().note
 
 
-def test_onnxruntimes_provider_is_compared_and_timed(cases):
-    rows = list(onnxruntime_rows(cases[-1:], "CPUExecutionProvider"))
+def test_onnxruntimes_provider_is_compared_and_timed_while_there_is_time(cases):
+    rows = list(onnxruntime_rows(cases[-1:], Clock(PLENTY), "CPUExecutionProvider"))
     assert rows[0].cosine > 0.999
     assert rows[0].p50_ms > 0
+    (row,) = onnxruntime_rows(cases[-1:], Clock(0), "CPUExecutionProvider")
+    assert (row.p50_ms, row.note) == (None, "not run: the 0 s are up; see --seconds")
 
 
-def test_an_engine_that_does_not_build_is_a_row_that_says_so(cases, monkeypatch):
-    def refuse(*_):
+def test_an_engine_that_does_not_build_is_a_row_that_says_so(bundle, cases, monkeypatch):
+    def refuse(*_, **__):
         raise EngineError("no kernel for it")
 
-    cuda = CudaDouble()
-    monkeypatch.setattr(gpu, "plan_from_onnx", refuse)
-    _, row = gpu.tensorrt_rows(tensorrt_double(cuda), cuda, cases[:1])
+    monkeypatch.setattr(gpu_tensorrt, "plan_from_onnx", refuse)
+    bench = doubles(bundle, Clock(PLENTY))
+    bench.build(cases[0])
+    (row,) = bench.rows(cases[:1])
     assert (row.note, row.p50_ms) == ("no kernel for it", None)
 
 
+def test_building_ends_with_the_budget(bundle, cases, monkeypatch):
+    def endless(*_, monitor, **__):
+        while monitor.step("tactics", 0):
+            time.sleep(0.001)
+        raise EngineError("cancelled")
+
+    monkeypatch.setattr(gpu_tensorrt, "plan_from_onnx", endless)
+    bench = doubles(bundle, Clock(0.05))
+    for case in cases[:2]:
+        bench.build(case)
+    stopped, left_out = bench.rows(cases[:2])
+    assert stopped.note.startswith("building was stopped: the 0 s are up")
+    assert left_out.note.startswith("not built: the 0 s are up")
+
+
+def test_a_deadline_leaves_what_is_to_be_kept():
+    assert Deadline(Clock(10), kept_s=1).step("tactics", 0)
+    assert not Deadline(Clock(10), kept_s=11).step("tactics", 0)
+
+
 def test_a_bundles_graphs_are_taken_as_they_are(golden_bundle):
-    found = bundle_cases(Bundle.open(golden_bundle), 2, ("memory_encoder",))
-    assert (found[0].precision, found[0].module) == ("fp32", None)
-    assert found[0].calls
+    (found,) = bundle_cases(Bundle.open(golden_bundle), 2, ("memory_encoder",))
+    assert found.precision == "fp32"
+    assert found.calls
 
 
-def test_what_is_not_here_is_a_row_that_says_so(golden_bundle, monkeypatch, capsys, tmp_path):
+def test_nothing_is_made_where_nothing_can_run_it(monkeypatch, capsys, tmp_path):
     def missing(*_):
         raise EngineError("CUDA: got no driver, expected one")
 
     monkeypatch.setattr(gpu, "open_cuda", missing)
+    monkeypatch.setattr(gpu_cases, "random_case", None)
     target = tmp_path / "record.json"
-    assert gpu.main(["--bundle", str(golden_bundle), "--graph", "memory_encoder", "--json", str(target)]) == 0
-    rows = json.loads(target.read_text())["rows"]
-    assert {row["backend"] for row in rows} == {"torch", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda"}
-    assert all(row["note"] and row["p50_ms"] is None for row in rows)
+    assert gpu.main(["--size", "tiny", "--json", str(target)]) == 0
+    record = json.loads(target.read_text())
+    assert {row["backend"] for row in record["rows"]} == {"torch", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda"}
+    assert all(row["note"] and row["p50_ms"] is None for row in record["rows"])
+    assert (record["budget_s"], record["frames"]) == (300, [])
+    assert set(record["phases"]) == {"bundle"}
     assert "expected" in capsys.readouterr().out
+
+
+def test_a_whole_run_builds_with_what_is_here_and_compares_frames(golden_bundle, monkeypatch, capsys, tmp_path):
+    cuda = CudaDouble()
+    monkeypatch.setattr(gpu, "open_cuda", lambda: cuda)
+    monkeypatch.setattr(gpu, "load_tensorrt", lambda library: tensorrt_double(cuda, library))
+    target = tmp_path / "record.json"
+    assert gpu.main(["--bundle", str(golden_bundle), "--json", str(target)]) == 0
+    record = json.loads(target.read_text())
+    graphs = [row["graph"] for row in record["rows"] if row["backend"] == "tensorrt"]
+    assert graphs == ["peak", *gpu.ORDER, "frame"]
+    assert [frames["backend"] for frames in record["frames"]] == ["tensorrt", "tensorrt-rtx"]
+    assert record["phases"]["language_model: reference"] > 0
+    assert "waiting for graphs" in capsys.readouterr().out

@@ -1,0 +1,57 @@
+"""A bundle of any size with random weights, whole but for its graphs: what the loop needs beside engines."""
+
+from pathlib import Path
+
+import numpy as np
+
+from glus_edge.export.modules import SAM_MEAN, SAM_STD, Sam2Sizes, model_dimensions
+from glus_edge.export.synthetic_config import CLIP_MEAN, CLIP_STD
+from glus_edge.export.synthetic_sizes import ADDED_TOKENS, SyntheticSize
+from glus_edge.export.synthetic_tokenizer import write_synthetic_tokenizer
+from glus_edge.export.synthetic_weights import CONSTANT
+from glus_edge.export.tokenizer import write_tokenizer
+from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.manifest import FORMAT_VERSION, FileEntry, GraphEntry, ImageSettings, Manifest
+from glus_edge.runtime.signatures import GRAPHS
+
+COMPUTE, WEIGHTS = "float16", "int4"  # of the graphs, and of the language model's matrices
+
+
+def random_bundle(size: SyntheticSize, folder: Path) -> Bundle:
+    """Writes tokenizer and embeddings to `folder`; the graphs its manifest names are for others to write.
+
+    Nothing is hashed: such a bundle is used by the process that made it, and cannot be opened by another.
+    """
+    language, vision = size.language, size.vision
+    dimensions = model_dimensions(vision, language, Sam2Sizes.from_tree(size.sam2_tree()))
+    write_synthetic_tokenizer(folder, language.vocabulary_size - len(ADDED_TOKENS), ADDED_TOKENS)
+    prompt = write_tokenizer(folder, folder / "tokenizer.json")
+    random = np.random.default_rng(0)
+    table = random.standard_normal((language.vocabulary_size, language.hidden_size), np.float32).astype(COMPUTE)
+    table[:, 0] = CONSTANT  # which is what makes [SEG] win
+    np.save(folder / "token_embedding.npy", table)
+    mean, std = CLIP_MEAN, CLIP_STD
+    return Bundle(
+        folder,
+        Manifest(
+            format_version=FORMAT_VERSION,
+            name="random weights",
+            model=dimensions,
+            prompt=prompt,
+            clip=ImageSettings(vision.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])),
+            sam=ImageSettings(dimensions.image_size, SAM_MEAN, SAM_STD),
+            graphs={graph: _graph(graph) for graph in GRAPHS},
+            tokenizer=_file("tokenizer.json"),
+            token_embedding=_file("token_embedding.npy"),
+        ),
+    )
+
+
+def _graph(name: str) -> GraphEntry:
+    if name != "language_model":
+        return GraphEntry(_file(f"{name}.onnx"), COMPUTE, "fp16")
+    return GraphEntry(_file(f"{name}.onnx"), COMPUTE, WEIGHTS, _file(f"{name}.onnx.data"))
+
+
+def _file(name: str) -> FileEntry:
+    return FileEntry(name, "", 0)
