@@ -77,6 +77,11 @@ def last_row(graph: GraphWriter, value: str, name: str) -> str:
     return graph.node("Slice", [value, graph.whole(-1), graph.whole(2**31 - 1), graph.whole(0)], name)
 
 
+def layer_output(number: int) -> str:
+    """The name of the hidden states that a layer gives, float32 in every precision."""
+    return f"layer_{number}/mlp_output_added"
+
+
 class Layers:
     """Appends layers to a graph; hidden states are [T, B, L] float32."""
 
@@ -111,7 +116,8 @@ class Layers:
         sigmoid = graph.node("Sigmoid", [gate], f"{at}/sigmoid")
         silu = graph.node("Mul", [gate, sigmoid], f"{at}/silu")
         product = graph.node("Mul", [silu, up], f"{at}/gated")
-        return self._add(hidden, self._linear(product, f"{prefix}mlp.down_proj", f"{at}/mlp_output"))
+        change = self._float32(self._linear(product, f"{prefix}mlp.down_proj", f"{at}/mlp_output"))
+        return graph.node("Add", [hidden, change], layer_output(number))
 
     def norm(self, hidden: str, weight_name: str, name: str) -> str:
         """RMSNorm in float32, result in the compute dtype."""
