@@ -13,6 +13,7 @@ from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.fused_language import fused_language_model
 from glus_edge.runtime.machine import usable_threads
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -114,8 +115,12 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
         # int8 is how these weights are stored: made float32 once, when the graph is loaded. As they are, each run would
         # unpack the kernels again: 8.7 ms against 5.4 for the small model's image encoder.
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
+    fused = None
+    if graph == "language_model" and options.provider == "cpu":
+        fused = fused_language_model(path.read_bytes(), bundle.manifest.model.max_positions)
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        session = onnxruntime.InferenceSession(str(path), settings, providers=[provider])
+        session = onnxruntime.InferenceSession(fused or str(path), settings, providers=[provider])
     except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NotImplemented) as error:
         raise EngineError(
             f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export the bundle again"
