@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from glus_edge.runtime.build_progress import BuildMonitor, progress_monitor, run_cancellable
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.signatures import GraphSignature, TensorSignature
-from glus_edge.runtime.tensorrt_module import TensorRt, made
+from glus_edge.runtime.tensorrt_module import TensorRt, made, type_names
 
 
 @dataclass(frozen=True)
@@ -100,14 +100,14 @@ def _parse(tensorrt: TensorRt, network: Any, path: Path) -> float:
 
 def _check_interface(api: Any, graph: str, network: Any, signature: GraphSignature) -> None:
     """The network's tensors are the signature's, or the bundle and this package do not belong together."""
-    dtypes = {"float32": api.float32, "float16": api.float16, "int32": api.int32, "uint8": api.uint8}
+    names = type_names(api)
     for kind, expected, count, get in (
         ("input", signature.inputs, network.num_inputs, network.get_input),
         ("output", signature.outputs, network.num_outputs, network.get_output),
     ):
         found = {get(i).name: get(i).dtype for i in range(count)}
         for tensor in expected:
-            if found.get(tensor.name) != dtypes[tensor.dtype]:
+            if names.get(found.get(tensor.name)) != tensor.dtype:
                 raise EngineError(
                     f"{graph}: {kind} {tensor.name}: got {found.get(tensor.name)}, expected {tensor.dtype}; "
                     "export the bundle again"

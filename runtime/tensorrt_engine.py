@@ -20,7 +20,7 @@ from glus_edge.runtime.pixels import DevicePixels, Pixels
 from glus_edge.runtime.preprocess_graph import graph_signature
 from glus_edge.runtime.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.tensorrt_build import profile_shape
-from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt, made
+from glus_edge.runtime.tensorrt_module import TensorRt, load_tensorrt, made, type_names
 
 # The image encoder needs nothing of the language model: on its own stream the two overlap.
 STREAMS = {"image_encoder": "image", "sam_preprocess": "image"}
@@ -163,11 +163,12 @@ class TensorRtEngine:
 
     def _check_interface(self) -> None:
         api, engine = self._tensorrt.api, self._engine
-        found = {}
+        names, found = type_names(api), {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             mode = "input" if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT else "output"
-            found[name] = (mode, str(np.dtype(api.nptype(engine.get_tensor_dtype(name)))))
+            dtype = engine.get_tensor_dtype(name)
+            found[name] = (mode, names.get(dtype, str(dtype)))
         for mode, tensors in (("input", self.signature.inputs), ("output", self.signature.outputs)):
             for tensor in tensors:
                 if found.get(tensor.name) != (mode, tensor.dtype):

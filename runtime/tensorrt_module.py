@@ -72,6 +72,11 @@ def wrap(library: str, api: Any) -> TensorRt:
     return TensorRt(library, api, _logger(api, messages), messages)
 
 
+def type_names(api: Any) -> dict[Any, str]:
+    """Names of the types our tensors have, by the library's values. Its own `nptype` raises for those numpy lacks."""
+    return {getattr(api, name): name for name in ("float32", "float16", "int32", "uint8")}
+
+
 def made(tensorrt: TensorRt, kind: Any, purpose: str) -> Any:
     """A Builder or Runtime. EngineError: TensorRT cannot make one, as without a usable GPU."""
     before = len(tensorrt.messages.errors)

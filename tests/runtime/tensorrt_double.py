@@ -47,9 +47,6 @@ class Api:
         self.cuda, self.__version__, self.distort = cuda, version, distort
         self.contexts = []
 
-    def nptype(self, dtype):
-        return np.dtype(dtype).type
-
     def Builder(self, logger):  # noqa: N802 - the library's name
         return Builder(self, logger)
 

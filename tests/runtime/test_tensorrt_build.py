@@ -45,10 +45,12 @@ def test_all_graphs_of_the_shipped_bundle_parse_and_compile(tensorrt):
 @pytest.fixture(scope="module")
 def nano_cases(tmp_path_factory):
     from glus_edge.benchmarks.gpu_cases import random_cases
+    from glus_edge.benchmarks.random_bundle import random_bundle
     from glus_edge.export.synthetic_sizes import SIZES
     from glus_edge.runtime.signatures import GRAPHS
 
-    return {case.graph: case for case in random_cases(SIZES["nano"], tmp_path_factory.mktemp("nano"), GRAPHS)}
+    bundle = random_bundle(SIZES["nano"], tmp_path_factory.mktemp("nano"))
+    return {case.graph: case for case in random_cases("nano", bundle, GRAPHS, workers=0)}
 
 
 @pytest.mark.parametrize(

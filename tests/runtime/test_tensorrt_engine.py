@@ -15,7 +15,7 @@ from glus_edge.runtime.tensorrt_engine import TensorRtEngine
 from tests.runtime import golden
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.opened_double import Opened, with_engines
-from tests.runtime.tensorrt_double import tensorrt_double
+from tests.runtime.tensorrt_double import EngineDouble, tensorrt_double
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
 
@@ -207,3 +207,14 @@ def test_an_engine_whose_tensors_are_not_the_signatures_is_refused(built):
     )
     with pytest.raises(EngineError, match=r"input pixels: got None, expected float32"):
         TensorRtEngine(tensorrt_double(cuda), "memory_encoder", wrong, plan, CudaDevice(cuda))
+
+
+def test_a_tensor_of_a_type_numpy_lacks_is_refused_in_one_line(built, monkeypatch):
+    cuda = CudaDouble()
+    plan = next(path for path in built.glob("engines/*/memory_encoder.engine")).read_bytes()
+    monkeypatch.setattr(EngineDouble, "get_tensor_dtype", lambda self, name: "DataType.BF16")
+    signature = Bundle.open(built).signature("memory_encoder")
+    with pytest.raises(
+        EngineError, match=r"got \('input', 'DataType.BF16'\), expected float32; build the engine again"
+    ):
+        TensorRtEngine(tensorrt_double(cuda), "memory_encoder", signature, plan, CudaDevice(cuda))
