@@ -19,13 +19,11 @@ from tempfile import TemporaryDirectory
 from glus_edge.benchmarks.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.benchmarks.gpu_cases import Case, bundle_cases, random_cases
 from glus_edge.benchmarks.gpu_clock import Clock
-from glus_edge.benchmarks.gpu_frames import Frames, reference_frames
+from glus_edge.benchmarks.gpu_frames import TORCH, Frames
 from glus_edge.benchmarks.gpu_onnxruntime import BACKEND, onnxruntime_rows, provider_missing
 from glus_edge.benchmarks.gpu_row import HEADER, Row, described
 from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
-from glus_edge.benchmarks.gpu_torch import RandomSource, cuda_missing, memory_errors, release_memory
 from glus_edge.benchmarks.random_bundle import random_bundle
-from glus_edge.benchmarks.reference import Reference
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.bundle import Bundle
@@ -37,7 +35,6 @@ from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
 
 # What takes longest to compile and most of a frame comes first.
 ORDER = ("language_model", "image_encoder", "memory_attention", "clip_encoder", "mask_decoder", "memory_encoder")
-TORCH = "torch"
 BASELINE_SHARE = 0.2  # of the budget, after which the baseline's frames end
 TIMED_LAST_S = 45.0  # of the budget that building leaves to what is timed behind it
 
@@ -68,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "environment": environment(0, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2")),
                 "model": str(options.bundle or f"{options.size}, random weights"),
                 "rows": rows,
-                "frames": bench.frames,
+                "frames": [to_json(each) | {"frames_per_second": each.frames_per_second} for each in bench.frames],
                 "seconds": clock.elapsed_s,
                 "budget_s": clock.budget_s,
                 "phases": clock.phases,  # seconds; graphs are made in processes of their own, beside other phases
@@ -98,7 +95,6 @@ class GpuBench:
             yield Row(TORCH, "", "bf16", note="no model of a bundle: see --size, or `glus-edge bench --baseline`")
         else:
             yield from self._baseline_rows(bundle)
-            release_memory()
         for library in LIBRARIES:
             try:
                 tensorrt, cuda = load_tensorrt(library), open_cuda()
@@ -113,17 +109,15 @@ class GpuBench:
             yield from onnxruntime_rows(self._made(bundle), clock)
 
     def _baseline_rows(self, bundle: Bundle) -> Iterator[Row]:
-        """The reference algorithm, gone from the device behind the last row."""
-        if missing := cuda_missing():
-            yield Row(TORCH, "", "bf16", note=missing)
-            return
+        """The reference algorithm and its stages."""
+        # Imported here: the processes that make graphs import this module, and need nothing of it.
+        from glus_edge.benchmarks.gpu_torch import baseline_frames
+
         if self._graphs != ORDER:
             return
+        kept_s = self._clock.budget_s * (1 - BASELINE_SHARE)
         try:
-            with self._clock.phase("torch: model"), memory_errors():
-                reference = Reference(RandomSource(SIZES[self._options.size]), bundle)
-            with self._clock.phase("torch: frames"), memory_errors():
-                frames = reference_frames(reference, TORCH, self._clock, self._clock.budget_s * (1 - BASELINE_SHARE))
+            frames = baseline_frames(SIZES[self._options.size], bundle, self._clock, kept_s)
         except EngineError as error:
             yield Row(TORCH, "", "bf16", note=str(error))
             return

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -30,8 +31,9 @@ from glus_edge.export.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import HostArray
 from glus_edge.runtime.engine_build import PRECISIONS
+from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
-from glus_edge.runtime.machine import usable_threads
+from glus_edge.runtime.machine import memory, usable_threads
 from glus_edge.runtime.onnx_precision import write_in_precision
 from glus_edge.runtime.reference_run import Call, record
 from glus_edge.runtime.signatures import GraphSignature, Limits
@@ -39,7 +41,8 @@ from glus_edge.runtime.signatures import GraphSignature, Limits
 # One frame of one sentence in a `window` conversation over a full memory: the prefix is cached, one turn is new.
 PREFIX_TOKENS, NEW_TOKENS, SLOTS = 332, 110, 7
 LIMITS = Limits(sentences=1)  # of the engines
-_WORKERS = 3  # processes: the language model's file, CLIP and SAM 2 at once; each holds up to 5 GB at the released size
+_MOST_WORKERS = 3  # the language model's file, the image encoder and the rest at once
+_WORKER_BYTES = 7e9  # resident in one at the most, at the released size
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,26 @@ def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> Iterator
         seconds = {}
 
 
-def random_cases(size: str, bundle: Bundle, graphs: Iterable[str], workers: int = _WORKERS) -> Iterator[Case]:
-    """The graphs of a `random_bundle`, each written and computed by a process of its own; in the order given.
+def random_cases(size: str, bundle: Bundle, graphs: Iterable[str], workers: int | None = None) -> Iterator[Case]:
+    """The graphs of a `random_bundle`, written and computed by processes of their own; in the order given.
 
-    Their weights, and so their masks, mean nothing. `workers`: 0 makes them in this process.
+    Their weights, and so their masks, mean nothing. `workers`: processes; None for as many as threads and memory allow,
+    0 to make them in this one. EngineError: a process was ended.
     """
+    workers = _workers() if workers is None else workers
     if not workers:
         yield from (random_case(size, bundle, graph) for graph in graphs)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of CUDA and ONNX Runtime half-way
-    with ProcessPoolExecutor(min(workers, usable_threads()), context, _hide_gpu) as pool:
-        for made in [pool.submit(random_case, size, bundle, graph) for graph in graphs]:
-            yield made.result()
+    with ProcessPoolExecutor(workers, context, _hide_gpu) as pool:
+        try:
+            for made in [pool.submit(random_case, size, bundle, graph) for graph in graphs]:
+                yield made.result()
+        except BrokenProcessPool as error:
+            raise EngineError(
+                f"--size {size}: a process that makes its graphs was ended, most likely for want of memory; "
+                "free some, or give a smaller --size"
+            ) from error
 
 
 def random_case(size: str, bundle: Bundle, graph: str) -> Case:
@@ -125,6 +136,12 @@ def reference_outputs(path: Path, signature: GraphSignature, inputs: Mapping[str
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
     finally:
         rewritten.unlink(missing_ok=True)
+
+
+def _workers() -> int:
+    free = memory()
+    fitting = _MOST_WORKERS if free is None else int(free.free_bytes / _WORKER_BYTES)
+    return max(1, min(_MOST_WORKERS, usable_threads(), fitting))
 
 
 def _case(bundle: Bundle, graph: str, calls: list[Call], seconds: dict[str, float]) -> Case:

@@ -4,16 +4,19 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from glus_edge.benchmarks.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.contender import BLOCK_FRAMES, WARM_UP_FRAMES
 from glus_edge.benchmarks.gpu_clock import Clock
 from glus_edge.benchmarks.gpu_row import Row, row_of_times
-from glus_edge.benchmarks.reference import Reference
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.signatures import GRAPHS
 
+if TYPE_CHECKING:
+    from glus_edge.benchmarks.reference import Reference
+
+TORCH = "torch"  # the baseline's name among backends
 POLICY = "window"
 MOST_BLOCKS = 3
 
@@ -71,7 +74,7 @@ def our_frames(segmenter: Segmenter, clock: Clock, kept_s: float) -> Frames:
         results.close()
 
 
-def reference_frames(reference: Reference, backend: str, clock: Clock, kept_s: float) -> Frames:
+def reference_frames(reference: "Reference", backend: str, clock: Clock, kept_s: float) -> Frames:
     """Runs the reference algorithm."""
     video = bench_video(None, WARM_UP_FRAMES + MOST_BLOCKS * BLOCK_FRAMES)
     results = reference.segment(video, bench_sentences(1)[0])

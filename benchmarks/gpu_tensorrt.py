@@ -1,7 +1,6 @@
 """TensorRT, or TensorRT for RTX, in the GPU benchmark: plans built against the clock, engines compared and timed."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -83,8 +82,7 @@ class TensorRtBench:
         built = {*self._plans, *self._engines}
         if missing := [graph for graph in (*GRAPHS, *PREPROCESS_GRAPHS) if graph not in built]:
             raise EngineError(f"whole frames: got no engine of {', '.join(missing)}, expected all; see their rows")
-        with ExitStack() as stack:
-            stack.enter_context(self._clock.phase(f"{self.name}: frames"))
+        with self._clock.phase(f"{self.name}: frames"):
             clip, sam = (self.open(graph) for graph in PREPROCESS_GRAPHS)
             manifest = self._bundle.manifest
             segmenter = Segmenter(self._bundle, self, DevicePixels(clip, sam, manifest.clip, manifest.sam))

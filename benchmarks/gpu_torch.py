@@ -1,6 +1,7 @@
 """The baseline on the same GPU in the same run: the reference algorithm in torch, bfloat16, with random weights."""
 
 import gc
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from glus_edge.benchmarks.reference import Parts
+from glus_edge.benchmarks.gpu_clock import Clock
+from glus_edge.benchmarks.gpu_frames import TORCH, Frames, reference_frames
+from glus_edge.benchmarks.reference import Parts, Reference
 from glus_edge.benchmarks.reference_language import Place, ReferenceLanguage
 from glus_edge.benchmarks.reference_sam2 import ReferenceSam2
 from glus_edge.export.sam2_model import built
@@ -23,27 +26,29 @@ from glus_edge.runtime.stopwatch import Stopwatch
 GPU = Place("cuda", torch.bfloat16)  # the reference's own default
 
 
-def cuda_missing() -> str:
-    """Why torch cannot run on a GPU here; '' if it can."""
-    if torch.cuda.is_available():
-        return ""
-    built_for = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
-    return f"torch {torch.__version__}: no usable GPU ({built_for})"
+def baseline_frames(size: SyntheticSize, bundle: Bundle, clock: Clock, kept_s: float) -> Frames:
+    """The algorithm's frames, with a model that is gone from the device behind them.
 
-
-def release_memory() -> None:
-    """Gives the device what torch keeps of it for itself. The model must be out of sight."""
-    gc.collect()
-    torch.cuda.empty_cache()
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """EngineError where torch's device memory runs out."""
+    EngineError: torch has no usable GPU here, or its memory ran out.
+    """
+    if not torch.cuda.is_available():
+        built_for = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
+        raise EngineError(f"torch {torch.__version__}: no usable GPU ({built_for})")
     try:
-        yield
+        return _frames(size, bundle, clock, kept_s)
     except torch.OutOfMemoryError as error:
+        traceback.clear_frames(error.__traceback__)  # which hold the model
         raise EngineError(f"torch: {' '.join(str(error).split())[:120]}; a smaller --size may fit") from error
+    finally:
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
+def _frames(size: SyntheticSize, bundle: Bundle, clock: Clock, kept_s: float) -> Frames:
+    with clock.phase("torch: model"):
+        reference = Reference(RandomSource(size), bundle)
+    with clock.phase("torch: frames"):
+        return reference_frames(reference, TORCH, clock, kept_s)
 
 
 @dataclass(frozen=True)

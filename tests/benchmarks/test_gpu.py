@@ -1,7 +1,9 @@
 """The GPU benchmark over test doubles: its bookkeeping, not its figures."""
 
+import contextlib
 import json
 import time
+from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 import pytest
@@ -76,6 +78,19 @@ def test_a_process_of_its_own_makes_the_same_graph(bundle, cases, tmp_path):
         assert first == second
     for name, values in made.calls[0].outputs.items():
         assert np.array_equal(values, cases[0].calls[0].outputs[name]), name
+
+
+def test_a_process_that_was_ended_is_one_clear_line(bundle, monkeypatch):
+    class Ended:
+        def submit(self, *_):
+            return self
+
+        def result(self):
+            raise BrokenProcessPool
+
+    monkeypatch.setattr(gpu_cases, "ProcessPoolExecutor", lambda *_: contextlib.nullcontext(Ended()))
+    with pytest.raises(EngineError, match="--size tiny: a process that makes its graphs was ended"):
+        list(random_cases("tiny", bundle, gpu.ORDER))
 
 
 def test_every_graph_gets_a_row_and_frames_run_through_all_of_them(bundle, cases):
@@ -191,5 +206,6 @@ def test_a_whole_run_builds_with_what_is_here_and_compares_frames(golden_bundle,
     graphs = [row["graph"] for row in record["rows"] if row["backend"] == "tensorrt"]
     assert graphs == ["peak", *gpu.ORDER, "frame"]
     assert [frames["backend"] for frames in record["frames"]] == ["tensorrt", "tensorrt-rtx"]
+    assert record["frames"][0]["frames_per_second"] > 0
     assert record["phases"]["language_model: reference"] > 0
     assert "waiting for graphs" in capsys.readouterr().out
