@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
+from glus_edge.export.options import EMBEDDINGS, LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
 from glus_edge.export.sam2_config import OFFICIAL_NAMES
 
 
@@ -42,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of the other graphs, computed in fp32 all the same (default: the precision)",
     )
     parser.add_argument(
+        "--embedding",
+        choices=EMBEDDINGS,
+        help="of the embedding table; int8: each row with a scale of its own (default: the precision)",
+    )
+    parser.add_argument(
         "--context-frames",
         type=int,
         default=defaults["context_frames"],
@@ -74,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         language_weights=arguments.language_weights,
         vision_weights=arguments.vision_weights,
+        embedding=arguments.embedding,
         context_frames=arguments.context_frames,
         memory_slots=arguments.memory_slots,
         reference_gamma=arguments.reference_gamma,

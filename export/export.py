@@ -14,7 +14,6 @@ from glus_edge.export.language_graph import write_language_model
 from glus_edge.export.language_parity import Answers, Questions, measure_language_parity, reference_answers
 from glus_edge.export.language_reference import LanguageReference
 from glus_edge.export.layers import in_dtype
-from glus_edge.export.memory import GIB, available_bytes, needed_bytes
 from glus_edge.export.modules import TorchModules, load_modules
 from glus_edge.export.options import ExportOptions
 from glus_edge.export.packed_weights import pack_weights, round_weights
@@ -45,6 +44,7 @@ from glus_edge.runtime.manifest import (
 from glus_edge.runtime.preprocess import clip_pixels
 from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.signatures import GRAPHS, signatures
+from glus_edge.runtime.token_embedding import TokenEmbedding
 
 QUANTISED = ("int8", "int4")
 
@@ -95,7 +95,7 @@ class _Export:
                 f"{self.options.checkpoint}: has a head for {prompt.score_token} and no such token, expected both or none; "
                 "use the tokenizer files saved with the checkpoint"
             )
-        write_token_embedding(self.checkpoint, self.folder / "token_embedding.npy", self.options.compute)
+        write_token_embedding(self.checkpoint, self.folder / "token_embedding.npy", self.options.table)
         self._write_vision_graphs()
         self._write_language_model()
         parity = self._parity(prompt, frames)
@@ -154,7 +154,8 @@ class _Export:
         if self.options.weights in QUANTISED:
             self._note_quantisation(questions, answers[0])
         self.report("comparing language_model with torch")
-        parity = {"language_model": self._language_parity(questions, answers)}
+        path, signature = self.folder / "language_model.onnx", self.signatures["language_model"]
+        parity = {"language_model": measure_language_parity(path, signature, self.options.compute, questions, answers)}
         self.report("running the other graphs in torch")
         cases = vision_cases(self.modules, frames, answers[-1].segment_embedding)
         for name in self.modules.graphs():
@@ -168,20 +169,11 @@ class _Export:
         with torch.inference_mode():
             tokens = self.modules.clip_encoder(torch.from_numpy(pixels)).numpy()
         tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        embedding = np.load(self.folder / "token_embedding.npy", mmap_mode="r")
-        return Questions(self.modules.dimensions, prompt, tokenizer, embedding, tokens, self.options.context_frames)
-
-    def _language_parity(self, questions: Questions, answers: Sequence[Answers]) -> tuple[ParityEntry, ...]:
-        path = self.folder / "language_model.onnx"
-        needed = needed_bytes((self.folder / "language_model.onnx.data").stat().st_size, self.options.weights)
-        available = available_bytes()
-        if needed > available:
-            why = f"not compared: needs about {needed / GIB:.0f} GiB of memory, {available / GIB:.0f} GiB available"
-            self.report(f"warning: language_model: {why}")
-            self.notes["language_model_parity"] = why
-            return ()
-        signature = self.signatures["language_model"]
-        return measure_language_parity(path, signature, self.options.compute, questions, answers)
+        model = self.modules.dimensions
+        embedding = TokenEmbedding.open(
+            self.folder / "token_embedding.npy", model.vocabulary_size, model.language_width
+        )
+        return Questions(model, prompt, tokenizer, embedding, tokens, self.options.context_frames)
 
     def _note_quantisation(self, questions: Questions, quantised: Answers) -> None:
         """What the storage itself costs, apart from the graph: reported, with no tolerance."""

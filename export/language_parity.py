@@ -1,8 +1,9 @@
 """The language model's graph against torch: questions asked as the loop asks them, cached and padded, in ONNX Runtime;
-answered by torch over each whole prompt, with nothing cached.
+answered by torch over each whole prompt, with nothing cached. The graph runs layer by layer, so that a model of any size
+is compared in the memory of one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,15 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from glus_edge.export.graph_slices import write_slices
+from glus_edge.export.language_layers import layer_output
 from glus_edge.export.language_reference import LanguageReference
 from glus_edge.export.parity import cpu_session, parity_entry
 from glus_edge.runtime.conversation import Conversation, Rows, rows_from_prompt
 from glus_edge.runtime.kv_cache import KeyValueCache, Prefill
 from glus_edge.runtime.manifest import ParityEntry, PromptSettings, WindowSettings
 from glus_edge.runtime.signatures import GraphSignature, ModelDimensions
+from glus_edge.runtime.token_embedding import TokenEmbedding
 
 # Of different length, so that one of them is padded.
 SENTENCES = ("the red ball", "the person on the left who turns around and walks away")
@@ -43,7 +47,7 @@ class Questions:
         dimensions: ModelDimensions,
         prompt: PromptSettings,
         tokenizer: Tokenizer,
-        embedding: NDArray[Any],
+        embedding: TokenEmbedding,
         image_tokens: NDArray[np.float32],
         context_frames: int = WindowSettings.context_frames,
     ) -> None:
@@ -88,8 +92,7 @@ def measure_language_parity(
     path: Path, signature: GraphSignature, compute: str, questions: Questions, expected: Sequence[Answers]
 ) -> tuple[ParityEntry, ...]:
     """One entry for each of the heads' outputs. Raises ParityError where one misses."""
-    graph = _CachedGraph(path, signature, questions)
-    got = [graph.ask(prompts) for prompts in questions.prompts]
+    got = _cached_answers(path, signature, questions)
     return tuple(
         parity_entry(
             "language_model",
@@ -103,43 +106,52 @@ def measure_language_parity(
     )
 
 
-class _CachedGraph:
-    """The graph in ONNX Runtime, with the keys and values of what it has read."""
+def _prefills(questions: Questions) -> Iterator[Prefill]:
+    """What the loop would have the graph read: the prefix, then what is new of each question's prompts."""
+    prefix = questions.prefix
+    yield KeyValueCache(1, 0, len(prefix)).plan([prefix])
+    capacity = sum(len(prompt) for prompts in questions.prompts for prompt in prompts)
+    book = KeyValueCache(len(SENTENCES), len(prefix), capacity)
+    for prompts in questions.prompts:
+        prefill = book.plan([prompt[len(prefix) :] for prompt in prompts])
+        book.record(prefill)
+        yield prefill
 
-    def __init__(self, path: Path, signature: GraphSignature, questions: Questions) -> None:
-        self._session = cpu_session(path)
-        self._signature, self._questions = signature, questions
-        names = [tensor.name.removeprefix("new_") for tensor in signature.outputs if tensor.name.startswith("new_")]
-        d = questions.dimensions
-        nothing = np.zeros((0, 1, d.key_value_heads, d.head_width), np.float32)
-        self._prefix: Tensors = dict.fromkeys(names, nothing[:, 0])
-        self._past: Tensors = dict.fromkeys(names, nothing)
-        prefix = questions.prefix
-        read = self._run(KeyValueCache(1, 0, len(prefix)).plan([prefix]))
-        self._prefix = {name: read[f"new_{name}"][:, 0] for name in names}
-        sentences = len(SENTENCES)
-        self._past = {name: np.repeat(nothing, sentences, axis=1) for name in names}
-        capacity = sum(len(prompt) for prompts in questions.prompts for prompt in prompts)
-        self._book = KeyValueCache(sentences, len(prefix), capacity)
 
-    def ask(self, prompts: Sequence[Rows]) -> Answers:
-        """Prefills what is new of each sentence's prompt."""
-        prefill = self._book.plan([prompt[self._book.prefix :] for prompt in prompts])
-        self._past = {name: rows[: prefill.past] for name, rows in self._past.items()}
-        outputs = self._run(prefill)
-        self._past = {name: np.concatenate([rows, outputs[f"new_{name}"]]) for name, rows in self._past.items()}
-        self._book.record(prefill)
-        return Answers(outputs["segment_embedding"], outputs["next_token"], outputs.get("frame_score"))
-
-    def _run(self, prefill: Prefill) -> Tensors:
-        inputs: Tensors = {
-            "inputs_embeds": self._questions.embedded(prefill.rows),
+def _cached_answers(path: Path, signature: GraphSignature, questions: Questions) -> list[Answers]:
+    """The graph's, with the keys and values of what it has read: each layer reads everything before the next one does."""
+    d, dtypes = questions.dimensions, {tensor.name: tensor.dtype for tensor in signature.inputs}
+    prefills = list(_prefills(questions))
+    inputs: list[Tensors] = [
+        {
+            "inputs_embeds": questions.embedded(prefill.rows),
             "positions": prefill.positions,
             "past_positions": prefill.past_positions,
             "attention_mask": prefill.attention_mask,
-            **{f"prefix_{name}": rows for name, rows in self._prefix.items()},
-            **{f"past_{name}": rows for name, rows in self._past.items()},
         }
-        feeds = {tensor.name: inputs[tensor.name].astype(tensor.dtype) for tensor in self._signature.inputs}
-        names = [tensor.name for tensor in self._signature.outputs]
-        return dict(zip(names, self._session.run(names, feeds), strict=True))
+        for prefill in prefills
+    ]
+    outputs: list[Tensors] = [{} for _ in prefills]  # of the layer before
+    for layer, piece in enumerate(write_slices(path, [layer_output(layer) for layer in range(d.language_layers - 1)])):
+        session = cpu_session(piece)
+        needed, given = ([tensor.name for tensor in found] for found in (session.get_inputs(), session.get_outputs()))
+        nothing = np.zeros((0, 1, d.key_value_heads, d.head_width), np.float32)
+        prefix, past = dict.fromkeys(("key", "value"), nothing[:, 0]), dict.fromkeys(("key", "value"), nothing)
+        for call, prefill in enumerate(prefills):
+            past = {kind: rows[: prefill.past] for kind, rows in past.items()}
+            # Every layer takes the prefix's length from the first one's keys.
+            inputs[call].setdefault("prefix_key_0", prefix["key"])
+            values = inputs[call] | outputs[call]
+            values |= {f"prefix_{kind}_{layer}": rows for kind, rows in prefix.items()}
+            values |= {f"past_{kind}_{layer}": rows for kind, rows in past.items()}
+            feeds = {name: values[name].astype(dtypes.get(name, "float32")) for name in needed}
+            outputs[call] = dict(zip(given, session.run(given, feeds), strict=True))
+            new = {kind: outputs[call][f"new_{kind}_{layer}"] for kind in past}
+            if call == 0:
+                prefix = {kind: rows[:, 0] for kind, rows in new.items()}
+                past = dict.fromkeys(past, np.repeat(nothing, len(SENTENCES), axis=1))
+            else:
+                past = {kind: np.concatenate([past[kind], rows]) for kind, rows in new.items()}
+    return [
+        Answers(values["segment_embedding"], values["next_token"], values.get("frame_score")) for values in outputs[1:]
+    ]

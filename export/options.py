@@ -11,6 +11,7 @@ from glus_edge.runtime.signatures import Limits
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 LANGUAGE_WEIGHTS = ("fp32", "fp16", "int8", "int4")
 MOST_CONTEXT_FRAMES = 16
+EMBEDDINGS = ("fp32", "fp16", "int8")
 VISION_WEIGHTS = ("int8",)  # beside those of the precision
 
 
@@ -25,6 +26,7 @@ class ExportOptions:
     precision: str = "fp32"
     language_weights: str | None = None  # None: as the precision
     vision_weights: str | None = None  # of the other graphs; None: as the precision
+    embedding: str | None = None  # of the embedding table; None: as the precision
     context_frames: int = WindowSettings.context_frames  # what the checkpoint was trained with
     memory_slots: int = MemorySettings.slots  # 0: without a memory bank
     reference_gamma: bool = False
@@ -35,6 +37,8 @@ class ExportOptions:
             raise InputError(f"--precision: got {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
         if self.weights not in LANGUAGE_WEIGHTS:
             raise InputError(f"--language-weights: got {self.weights!r}, expected one of {', '.join(LANGUAGE_WEIGHTS)}")
+        if self.table not in EMBEDDINGS:
+            raise InputError(f"--embedding: got {self.table!r}, expected one of {', '.join(EMBEDDINGS)}")
         if self.vision_weights is not None and (
             self.vision_weights not in VISION_WEIGHTS or PRECISIONS[self.precision] != "float32"
         ):
@@ -56,6 +60,11 @@ class ExportOptions:
     def weights(self) -> str:
         """How the language model's matrices are stored."""
         return self.language_weights or self.precision
+
+    @property
+    def table(self) -> str:
+        """How the embedding table is stored."""
+        return self.embedding or self.precision
 
     def vision_tower_folder(self, named: str) -> Path:
         """The CLIP folder: the one given, or the one config.json names, beside the checkpoint, in it or here.

@@ -16,6 +16,7 @@ def provenance(options: ExportOptions, vision_tower: str) -> dict[str, str]:
         "precision": options.precision,
         "language_weights": options.weights,
         "vision_weights": options.vision_weights or options.precision,
+        "token_embedding": options.table,
         "fuser_gamma": "reference (1e-6)" if options.reference_gamma else "checkpoint",
     }
     return entries | {tool: _version(tool) for tool in TOOLS}

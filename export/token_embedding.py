@@ -1,25 +1,49 @@
-"""token_embedding.npy: the embedding table, whose rows the runtime gathers from a memory map."""
+"""Writes token_embedding.npy, the embedding table, whose rows the runtime gathers from a memory map."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.quantise import check_finite
+from glus_edge.export.quantise import INT8_MAXIMUM, check_finite
+from glus_edge.runtime.token_embedding import SCALE, VALUES, record_type
 
 NAME = "model.embed_tokens.weight"
 SLICE_ROWS = 4096
 
 
-def write_token_embedding(checkpoint: Checkpoint, path: Path, compute: str) -> None:
-    """Write [vocabulary_size, language_width] in the dtype `compute` ('float32' or 'float16'), row-major.
+def write_token_embedding(checkpoint: Checkpoint, path: Path, storage: str) -> None:
+    """Write the checkpoint's table; see `write_table`.
 
-    Raises CheckpointError where the tensor is missing, not finite, or beyond float16.
+    Raises CheckpointError where the tensor is missing, not finite, or beyond float16 where that is asked for.
     """
     table = checkpoint.tensor(NAME)
-    dtype = np.dtype(compute)
-    check_finite(NAME, table, dtype)
-    stored = np.lib.format.open_memmap(path, "w+", dtype, tuple(table.shape))
-    for start in range(0, len(table), SLICE_ROWS):
-        stored[start : start + SLICE_ROWS] = table[start : start + SLICE_ROWS].float().numpy()
-    stored.flush()
+    check_finite(NAME, table, np.dtype("float16" if storage == "fp16" else "float32"))
+    rows, width = table.shape
+    parts = (table[start : start + SLICE_ROWS].float().numpy() for start in range(0, rows, SLICE_ROWS))
+    write_table(path, storage, width, rows, parts)
+
+
+def write_table(path: Path, storage: str, width: int, rows: int, parts: Iterator[NDArray[np.floating]]) -> None:
+    """Write `path` from its rows [n, width], part after part. storage: one of EMBEDDINGS.
+
+    int8 is rounded to nearest against each row's largest magnitude; see glus_edge.runtime.token_embedding.
+    """
+    if storage == "int8":
+        records = np.lib.format.open_memmap(path, "w+", record_type(width), (rows,))
+    else:
+        records = np.lib.format.open_memmap(path, "w+", np.dtype(f"float{storage[2:]}"), (rows, width))
+    start = 0
+    for part in parts:
+        target = records[start : start + len(part)]
+        start += len(part)
+        if storage == "int8":
+            largest = np.abs(part).max(axis=1).astype(np.float32)
+            scales = np.maximum(largest / INT8_MAXIMUM, np.finfo(np.float32).tiny)
+            target[SCALE] = scales
+            target[VALUES] = np.rint(part / scales[:, None])
+        else:
+            target[:] = part
+    records.flush()

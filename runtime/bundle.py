@@ -3,16 +3,14 @@
 import hashlib
 import json
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.manifest import FORMAT_VERSION, FileEntry, Manifest
 from glus_edge.runtime.schema import SchemaError, from_json
 from glus_edge.runtime.signatures import GRAPHS, GraphSignature, Limits, signatures
+from glus_edge.runtime.token_embedding import TokenEmbedding
 
 _CHUNK = 1 << 20
 _MAY_BE_NONE = ("context_frames", "slots")  # a model that was trained without them
@@ -51,19 +49,11 @@ class Bundle:
             raise BundleError(f"{path}: got {error}, expected a tokenizer.json; export the bundle again") from error
         return tokenizer
 
-    def token_embedding(self) -> NDArray[Any]:
-        """The embedding table, memory-mapped: [vocabulary_size, language_width] float32 or float16."""
+    def token_embedding(self) -> TokenEmbedding:
+        """The embedding table, memory-mapped."""
+        model = self.manifest.model
         path = self.directory / self.manifest.token_embedding.file
-        expected = (self.manifest.model.vocabulary_size, self.manifest.model.language_width)
-        try:
-            table: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise BundleError(f"{path}: got {error}, expected a .npy table; export the bundle again") from error
-        if table.shape != expected or table.dtype not in (np.float32, np.float16):
-            raise BundleError(
-                f"{path}: got {table.dtype} {list(table.shape)}, expected float {list(expected)}; export again"
-            )
-        return table
+        return TokenEmbedding.open(path, model.vocabulary_size, model.language_width)
 
 
 def read_manifest(directory: Path) -> Manifest:

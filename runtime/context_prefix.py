@@ -1,9 +1,5 @@
 """The shared prefix: what every prompt begins with, read by the language model once for all sentences."""
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from glus_edge.runtime.conversation import Rows
 from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Engine
@@ -11,13 +7,14 @@ from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache, row_granule
 from glus_edge.runtime.prompt_inputs import PromptInputs
 from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.token_embedding import TokenEmbedding
 
 
 class ContextPrefix:
     """Owns the prefix's keys and values; `version` changes whenever they do."""
 
     def __init__(
-        self, engine: Engine, model: ModelDimensions, embedding: NDArray[Any], tokens: FrameTokens, rows: int
+        self, engine: Engine, model: ModelDimensions, embedding: TokenEmbedding, tokens: FrameTokens, rows: int
     ) -> None:
         self.rows = rows
         self.version = 0

@@ -1,6 +1,6 @@
 """Asks the language model: prompts in, one segment embedding a sentence out. Only rows that are not cached are computed."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import KeyValueCache, row_granule
 from glus_edge.runtime.prompt_inputs import PromptInputs
 from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.token_embedding import TokenEmbedding
 
 
 class Answer(NamedTuple):
@@ -30,7 +31,7 @@ class LanguageStep:
         self,
         engine: Engine,
         model: ModelDimensions,
-        embedding: NDArray[Any],
+        embedding: TokenEmbedding,
         tokens: FrameTokens,
         segment_token_id: int,
         prefix: ContextPrefix,

@@ -1,7 +1,6 @@
 """The language model's inputs for one prefill, in buffers allocated once."""
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.kv_cache import Prefill
 from glus_edge.runtime.scratch import Scratch
 from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.token_embedding import TokenEmbedding
 
 
 class PromptInputs:
@@ -21,7 +21,7 @@ class PromptInputs:
         self,
         engine: Engine,
         model: ModelDimensions,
-        embedding: NDArray[Any],
+        embedding: TokenEmbedding,
         tokens: FrameTokens,
         rows: int,
         all_tokens: int,

@@ -197,17 +197,6 @@ def test_a_precision_that_does_not_exist_is_refused(tmp_path, wrong):
         ExportOptions(checkpoint=tmp_path, output=tmp_path, **wrong)
 
 
-def test_the_language_model_is_not_compared_where_memory_does_not_suffice(golden_bundle, monkeypatch):
-    monkeypatch.setattr(export, "available_bytes", lambda: 1 << 20)
-    lines = []
-    options = ExportOptions(checkpoint=files.GOLDEN / "checkpoint", output=golden_bundle)
-    checkpoint = Checkpoint.open(options.checkpoint)
-    run = export._Export(options, checkpoint, load(options.checkpoint), golden_bundle, lines.append)
-    assert run._language_parity(questions=None, answers=()) == ()
-    assert "needs about 1 GiB of memory, 0 GiB available" in run.notes["language_model_parity"]
-    assert lines[0].startswith("warning: language_model: not compared")
-
-
 def test_the_command_has_the_options_of_an_export(golden_bundle, tmp_path, monkeypatch, capsys):
     seen = []
 

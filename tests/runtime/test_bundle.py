@@ -108,8 +108,21 @@ def test_a_manifest_whose_values_cannot_be_is_refused(copy, change, match):
 def test_an_embedding_table_of_another_shape_is_refused(copy):
     np.save(copy / "token_embedding.npy", np.zeros((3, 64), np.float32))
     resign(copy, "token_embedding")
-    with pytest.raises(BundleError, match=r"got float32 \[3, 64\], expected float \[451, 64\]"):
+    with pytest.raises(BundleError, match=r"got float32 \[3, 64\], expected float or int8 \[451, 64\]"):
         Bundle.open(copy).token_embedding()
+
+
+@pytest.mark.parametrize("storage", ["fp16", "int8"])
+def test_an_embedding_table_may_be_stored_smaller_and_is_mapped_all_the_same(copy, golden_bundle, storage):
+    from glus_edge.export.token_embedding import write_table
+
+    whole = Bundle.open(golden_bundle).token_embedding()[:]
+    write_table(copy / "token_embedding.npy", storage, 64, 451, iter([whole[:200], whole[200:]]))
+    resign(copy, "token_embedding")
+    table = Bundle.open(copy).token_embedding()
+    assert (table.precision, len(table)) == (storage, 451)
+    rows = np.array([450, 3, 3])
+    assert np.linalg.norm(table[rows] - whole[rows]) < 0.01 * np.linalg.norm(whole[rows])
 
 
 def test_an_embedding_table_with_a_pickle_in_it_is_not_read(copy):

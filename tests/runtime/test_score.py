@@ -81,7 +81,7 @@ def test_scores_are_those_torch_computes_from_whole_prompts(segmenter, checkpoin
     run = asked(segmenter)
     session, model = run._session, segmenter.bundle.manifest.model
     reference = LanguageReference(Checkpoint.open(checkpoint), model)
-    table = np.asarray(segmenter.bundle.token_embedding())
+    table = segmenter.bundle.token_embedding()[:]
     run._session.tokens.add(run.video.read(3))
     got = session.score(3)
     for sentence, conversation in enumerate(session._conversations):
