@@ -142,7 +142,7 @@ def _write(bundle: Bundle, recipe: Recipe, scales: Scales, variant: Variant, pat
     lowered = replace(recipe.with_precisions(chosen), awq=variant.awq)
     shutil.rmtree(path, ignore_errors=True)
     with new_folder(path, overwrite=False) as folder:
-        write_bundle(bundle, lowered, scales if variant.awq else {}, folder, _report)
+        write_bundle(bundle, lowered, scales, folder, _report)
 
 
 def scored(bundle: Path, dataset: Dataset, videos: int, rules: Rules, record: Path) -> list[SentenceScore]:

@@ -5,15 +5,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from glus_edge.calibration.bundle_files import copied, file_entry
 from glus_edge.calibration.bundle_weights import BundleWeights
 from glus_edge.calibration.embedding import write_embedding
 from glus_edge.calibration.graph_matrices import graph_matrices
+from glus_edge.calibration.norm_groups import NormGroup, norm_groups, with_shifts
 from glus_edge.calibration.qdq import EightBits, with_eight_bits
-from glus_edge.calibration.recipe import SOURCE, Recipe
+from glus_edge.calibration.recipe import SOURCE, Recipe, used_scales
 from glus_edge.export.language_graph import write_language_model
 from glus_edge.export.scaled_weights import ScaledWeights, useful_scales
 from glus_edge.runtime.bundle import Bundle
@@ -103,9 +106,31 @@ def _write_encoder(source: Bundle, graph: str, recipe: Recipe, scales: Scales, f
     }
     matrices = graph_matrices(model)
     _check_known(graph, choices, {matrix.name for matrix in matrices})
-    edited = with_eight_bits(model, matrices, choices)
+    shifts = {
+        name.partition("/")[2]: scale.numpy()
+        for name, scale in used_scales(recipe, scales).items()
+        if name.startswith(f"{graph}/")
+    }
+    groups = norm_groups(model, matrices)
+    check_shifts(graph, recipe, groups, shifts)
+    edited = with_eight_bits(with_shifts(model, groups, shifts), matrices, choices)
     (folder / f"{graph}.onnx").write_bytes(edited.SerializeToString(deterministic=True))
     return Counter(choice.precision for choice in choices.values()).most_common(1)[0][0]
+
+
+def check_shifts(
+    graph: str, recipe: Recipe, groups: Iterable[NormGroup], shifts: Mapping[str, NDArray[np.float32]]
+) -> None:
+    """InputError: a lowered matrix names another shift than its norm has, which would give it inputs of another size."""
+    known = {name: group for group in groups for name in group.matrices}
+    for name, matrix in recipe.graphs[graph].items():
+        group = known.get(name)
+        divided = group.name if group is not None and group.name in shifts else ""
+        if matrix.precision != SOURCE and matrix.shift != divided:
+            raise InputError(
+                f"recipe: graphs.{graph}.{name}.shift: got {matrix.shift!r}, expected {divided!r}, as all that read the "
+                "same norm"
+            )
 
 
 def _check_known(graph: str, named: Iterable[str], known: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ from glus_edge.calibration.journal import Journal
 from glus_edge.calibration.masks import Loss, MaskJudge
 from glus_edge.calibration.measure import Scales, measure
 from glus_edge.calibration.rank import Ranking, Units, units_of
-from glus_edge.calibration.recipe import RECIPE, Recipe, read_recipe, read_scales, write_recipe
+from glus_edge.calibration.recipe import RECIPE, Recipe, read_recipe, read_scales, used_scales, write_recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.bundle import Bundle
@@ -58,6 +58,7 @@ def apply(bundle: Path, recipe_file: Path, output: Path, overwrite: bool, report
 
 def write_bundle(source: Bundle, recipe: Recipe, scales: Scales, folder: Path, report: Report) -> Manifest:
     """Graphs, recipe and manifest into an empty folder."""
+    scales = used_scales(recipe, scales)
     manifest = apply_recipe(source, recipe, scales, folder, report)
     recipe = replace(recipe, measured=recipe.measured | {"size_bytes": float(size_bytes(manifest))})
     write_recipe(folder, recipe, scales)

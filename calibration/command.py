@@ -62,9 +62,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what CLIP and the image encoder may be lowered to (default: %(default)s)",
     )
     parser.add_argument(
-        "--embedding", default="source", metavar="source|fp16", help="the embedding table (default: %(default)s)"
+        "--embedding",
+        default="source",
+        metavar="source|fp16|int8",
+        help="the embedding table; int8: each row with a scale of its own (default: %(default)s)",
     )
     parser.add_argument("--no-awq", action="store_true", help="round int4 weights to nearest, with no scales folded in")
+    parser.add_argument(
+        "--smoothquant",
+        action="store_true",
+        help="behind every norm of the encoders where it helps, move magnitude from activations to weights",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
 
 
@@ -99,6 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
             ranges=arguments.ranges,
             encoders=arguments.encoders,
             embedding=arguments.embedding,
+            smooth=arguments.smoothquant,
             awq=not arguments.no_awq,
             overwrite=arguments.overwrite,
         )

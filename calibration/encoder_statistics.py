@@ -1,9 +1,9 @@
 """What the image towers' matrices read on real frames, how far their 8 bits should reach, and what each loses to them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
@@ -13,15 +13,18 @@ from onnx import numpy_helper
 
 from glus_edge.calibration.clips import Clip
 from glus_edge.calibration.graph_matrices import GraphMatrix, graph_matrices
+from glus_edge.calibration.norm_groups import norm_groups
 from glus_edge.calibration.observed import Feeds, observe
 from glus_edge.calibration.qdq import EightBits, rounded_inputs, rounded_weights
 from glus_edge.calibration.ranges import LEVELS, METHODS, MagnitudeHistogram
 from glus_edge.calibration.row_statistics import RowStatistics
+from glus_edge.calibration.smoothquant import candidate_shifts
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
 
 ENCODERS = ("clip_encoder", "image_encoder")
 COUNTED_VALUES = 1 << 20  # of a tensor, in its histogram; the largest magnitude is over all
+HELPS = 0.8  # a shift is taken if it leaves at most this share of the squared error behind a norm
 AUTO = "auto"  # whichever of METHODS loses least on the sampled rows
 
 
@@ -33,6 +36,29 @@ class MatrixRange:
     reach: dict[str, float]  # precision -> largest magnitude of its inputs that is represented
     method: dict[str, str]  # precision -> the one of METHODS that gave it
     error: dict[str, float]  # precision -> relative L2 of its products; NaN for kernels wider than a pixel
+    shift: str = ""  # the group whose shift its inputs have; reach and error are then of the shifted ones
+
+
+@dataclass(frozen=True)
+class EncoderRanges:
+    """All matrices of an encoder."""
+
+    ranges: list[MatrixRange]
+    shifts: dict[str, NDArray[np.float32]]  # group -> [K], where a shift helps
+
+
+class _Inputs(NamedTuple):
+    """What is known of a tensor that matrices read."""
+
+    rows: NDArray[np.float32]  # [n, K]
+    largest: NDArray[np.float32]  # [K], over all rows ever seen
+    histogram: MagnitudeHistogram
+
+    def shifted(self, shift: NDArray[np.float32]) -> "_Inputs":
+        """Divided. Of all rows only the largest magnitude is known then: the histogram is for 'max' alone."""
+        largest, histogram = self.largest / shift, MagnitudeHistogram()
+        histogram.add(largest.max(keepdims=True))
+        return _Inputs(self.rows / shift, largest, histogram)
 
 
 def encoder_feeds(bundle: Bundle, clips: Sequence[Clip], images: int) -> dict[str, Feeds]:
@@ -52,10 +78,54 @@ def encoder_feeds(bundle: Bundle, clips: Sequence[Clip], images: int) -> dict[st
 
 
 def encoder_ranges(
-    model: onnx.ModelProto, feeds: Feeds, precisions: Sequence[str], method: str = AUTO, sample_rows: int = 256
-) -> list[MatrixRange]:
-    """Ranges of every matrix of a graph. Raises InputError naming a matrix whose inputs are not finite."""
+    model: onnx.ModelProto,
+    feeds: Feeds,
+    precisions: Sequence[str],
+    method: str = AUTO,
+    shift: bool = False,
+    sample_rows: int = 256,
+) -> EncoderRanges:
+    """Ranges of every matrix of a graph, and shifts behind its norms. InputError: a matrix's inputs are not finite."""
     matrices = graph_matrices(model)
+    inputs = _observed(model, matrices, feeds, sample_rows)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    weights = {matrix.name: numpy_helper.to_array(tensors[matrix.name]).astype(np.float32) for matrix in matrices}
+    found = {
+        matrix.name: _range(matrix, weights[matrix.name], inputs[matrix.value], precisions, method)
+        for matrix in matrices
+    }
+    shifts: dict[str, NDArray[np.float32]] = {}
+    known = {matrix.name: matrix for matrix in matrices}
+    for group in norm_groups(model, matrices) if shift else ():
+        least = HELPS * _harm(found[name] for name in group.matrices)
+        largest = inputs[known[group.name].value].largest
+        for candidate in candidate_shifts(largest, [weights[name] for name in group.matrices]):
+            moved = [
+                replace(
+                    _range(
+                        known[name],
+                        weights[name] * candidate[:, None],
+                        inputs[known[name].value].shifted(candidate),
+                        precisions,
+                        "max",
+                    ),
+                    shift=group.name,
+                )
+                for name in group.matrices
+            ]
+            if _harm(moved) < least:
+                least, shifts[group.name] = _harm(moved), candidate
+                found |= {each.matrix.name: each for each in moved}
+    return EncoderRanges(list(found.values()), shifts)
+
+
+def _harm(ranges: Iterable[MatrixRange]) -> float:
+    return sum(error**2 for each in ranges for error in each.error.values())
+
+
+def _observed(
+    model: onnx.ModelProto, matrices: Sequence[GraphMatrix], feeds: Feeds, sample_rows: int
+) -> dict[str, _Inputs]:
     values = list(dict.fromkeys(matrix.value for matrix in matrices))
     readers = {matrix.value: matrix.name for matrix in reversed(matrices)}
     channels_first = {matrix.value for matrix in matrices if matrix.operator == "Conv"}
@@ -69,35 +139,21 @@ def encoder_ranges(
         flat = value.ravel()
         histograms[name].add(flat[:: max(1, flat.size // COUNTED_VALUES)])
         histograms[name].add(np.array([np.abs(value).max()]))
-    weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    return [
-        _range(
-            matrix,
-            numpy_helper.to_array(weights[matrix.name]).astype(np.float32),
-            samples[matrix.value].rows.numpy(),
-            histograms[matrix.value],
-            precisions,
-            method,
-        )
-        for matrix in matrices
-    ]
+    return {
+        name: _Inputs(sample.rows.numpy(), sample.largest.numpy(), histograms[name]) for name, sample in samples.items()
+    }
 
 
 def _range(
-    matrix: GraphMatrix,
-    weights: NDArray[np.float32],
-    rows: NDArray[np.float32],
-    histogram: MagnitudeHistogram,
-    precisions: Sequence[str],
-    method: str,
+    matrix: GraphMatrix, weights: NDArray[np.float32], inputs: _Inputs, precisions: Sequence[str], method: str
 ) -> MatrixRange:
     reach: dict[str, float] = {}
     chosen: dict[str, str] = {}
     error: dict[str, float] = {}
     for precision in precisions:
         tried = METHODS if method == AUTO else (method,)
-        choices = {name: EightBits(precision, histogram.reach(name, LEVELS[precision])) for name in tried}
-        errors = {name: product_error(matrix, weights, rows, choice) for name, choice in choices.items()}
+        choices = {name: EightBits(precision, inputs.histogram.reach(name, LEVELS[precision])) for name in tried}
+        errors = {name: product_error(matrix, weights, inputs.rows, choice) for name, choice in choices.items()}
         # wider kernels are not compared: there the least error of the inputs decides
         best = (
             "mse" if method == AUTO and np.isnan(list(errors.values())).any() else min(errors, key=errors.__getitem__)

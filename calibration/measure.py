@@ -37,8 +37,9 @@ def measure(
     Errors: those of the clips; InputError naming a matrix whose inputs are not finite; BundleError for rounded weights.
     """
     graphs: dict[str, dict[str, MatrixRecipe]] = {}
+    shifts: Scales = {}
     if settings.encoders != "none":
-        graphs |= _encoders(source, clips, settings, journal, report)
+        graphs, shifts = _encoders(source, clips, settings, journal, report)
     language, scales = _language(source, clips, settings, journal, report)
     graphs["language_model"] = language
     recipe = Recipe(
@@ -54,16 +55,18 @@ def measure(
             "encoder_images": str(settings.images),
             "language_prompts": str(settings.prompts),
             "ranges": settings.ranges,
+            "smoothquant": "powers of the largest magnitudes, per norm" if settings.smooth else "none",
             "awq": "powers of the mean magnitude, per group of matrices" if settings.awq else "none",
         },
     )
-    return recipe, scales
+    return recipe, scales | shifts
 
 
 def _encoders(
     source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
-) -> dict[str, dict[str, MatrixRecipe]]:
+) -> tuple[dict[str, dict[str, MatrixRecipe]], Scales]:
     found: dict[str, dict[str, MatrixRecipe]] = {}
+    shifts: Scales = {}
     for graph in ENCODERS:
         held = journal.get(graph)
         if held is None:
@@ -72,13 +75,15 @@ def _encoders(
             model = onnx.load(source.graph_path(graph))
             precision = settings.encoders
             held = {}
-            for each in encoder_ranges(model, feeds, (precision,), settings.ranges):
+            measured = encoder_ranges(model, feeds, (precision,), settings.ranges, settings.smooth)
+            for each in measured.ranges:
                 error = {name: value for name, value in each.error.items() if not math.isnan(value)}
-                entry = MatrixRecipe(SOURCE, each.method[precision], each.reach[precision], error)
+                entry = MatrixRecipe(SOURCE, each.method[precision], each.reach[precision], error, each.shift)
                 held[each.matrix.name] = to_json(entry)
-            journal.put(graph, held)
+            journal.put(graph, held, {f"{graph}/{name}": torch.from_numpy(s) for name, s in measured.shifts.items()})
         found[graph] = {name: from_json(MatrixRecipe, entry) for name, entry in held.items()}
-    return found
+        shifts |= journal.tensors(graph) or {}
+    return found, shifts
 
 
 def _language(

@@ -22,7 +22,7 @@ RECIPE, SCALES = "recipe.json", "recipe.safetensors"
 SOURCE = "source"  # precision of what stays as the source bundle has it
 LANGUAGE_PRECISIONS = (SOURCE, "int8", "int4")
 ENCODER_PRECISIONS = (SOURCE, "int8", "fp8")
-EMBEDDING_PRECISIONS = (SOURCE, "fp16")
+EMBEDDING_PRECISIONS = (SOURCE, "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class MatrixRecipe:
     method: str = ""  # 'rtn' or 'awq' in the language model; what chose the range of an encoder's inputs
     reach: float | None = None  # encoders: the largest magnitude of the inputs that is represented
     error: dict[str, float] = field(default_factory=dict)  # precision -> relative L2 of its products, on the clips
+    # encoders: whose shift divides the inputs ('' for none; SCALES holds it as 'GRAPH/NAME'); reach is of these, divided
+    shift: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,22 @@ class Recipe:
             for graph, entries in self.graphs.items()
         }
         return replace(self, graphs=graphs)
+
+
+def used_scales(recipe: Recipe, scales: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Those that a bundle of this recipe has folded in: AWQ's if it says so, shifts of matrices that are lowered."""
+    shifts = named_shifts(recipe)
+    return {name: scale for name, scale in scales.items() if (name in shifts if "/" in name else recipe.awq)}
+
+
+def named_shifts(recipe: Recipe) -> set[str]:
+    """'GRAPH/NAME' of every shift that a matrix in a lower precision names."""
+    return {
+        f"{graph}/{matrix.shift}"
+        for graph, matrices in recipe.graphs.items()
+        for matrix in matrices.values()
+        if matrix.shift and matrix.precision != SOURCE
+    }
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -98,7 +116,8 @@ def read_recipe(path: Path) -> Recipe:
 
 def read_scales(path: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
     """The scales beside a recipe file; none where the recipe says none are folded in. InputError: they are missing."""
-    if not recipe.awq:
+    shifts = named_shifts(recipe)
+    if not recipe.awq and not shifts:
         return {}
     scales = path.with_name(SCALES)
     try:
@@ -110,6 +129,10 @@ def read_scales(path: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
     for name, scale in found.items():
         if not (scale.dtype == torch.float32 and scale.dim() == 1 and bool((scale > 0).all() & scale.isfinite().all())):
             raise InputError(f"{scales}: {name}: got {scale.dtype} {list(scale.shape)}, expected finite scales above 0")
+    if missing := sorted(shifts - set(found)):
+        raise InputError(
+            f"{scales}: got no {missing[0]}, expected the shift that {path.name} names; keep the two together"
+        )
     return found
 
 

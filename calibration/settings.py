@@ -28,6 +28,7 @@ class CalibrationSettings:
     ranges: str = AUTO
     encoders: str = "int8"  # what encoders may be lowered to
     embedding: str = "source"
+    smooth: bool = False  # shifts behind the encoders' norms are searched
     awq: bool = True
     overwrite: bool = False
 

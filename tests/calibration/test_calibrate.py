@@ -43,7 +43,7 @@ def settings(bundle: Path, clips: Path, output: Path, **changes: object) -> Cali
 def lowest(golden_bundle: Path, clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Everything at its lowest: an int4 language model, int8 encoders."""
     output = tmp_path_factory.mktemp("calibrated") / "lowest"
-    calibrate(settings(golden_bundle, clips, output, embedding="fp16"), lambda line: None)
+    calibrate(settings(golden_bundle, clips, output, embedding="int8", smooth=True), lambda line: None)
     return output
 
 
@@ -62,7 +62,7 @@ def test_everything_at_its_lowest_is_a_bundle_that_runs(lowest: Path, golden_bun
         "int8",
     ]
     assert graphs["mask_decoder"] == Bundle.open(golden_bundle).manifest.graphs["mask_decoder"]
-    assert bundle.token_embedding().dtype == np.float16
+    assert bundle.token_embedding().precision == "int8"
     assert masks(lowest).shape == masks(golden_bundle).shape
     whole, small = ((path / "language_model.onnx.data").stat().st_size for path in (golden_bundle, lowest))
     assert small < 0.45 * whole
@@ -114,6 +114,10 @@ def test_an_edited_recipe_is_applied(lowest: Path, golden_bundle: Path, tmp_path
             "'nothing'",
         ),
         (lambda d: d["source_sha256"].update(clip_encoder="0"), "made from another clip_encoder"),
+        (
+            lambda d: d["graphs"]["clip_encoder"]["mm_projector.weight"].update(shift="nothing"),
+            r"got no clip_encoder/nothing, expected the shift that recipe\.json names",
+        ),
         (lambda d: d.update(version=9), "version 9"),
         (lambda d: d.update(awq="yes"), "awq: got 'yes'"),
     ],
@@ -210,7 +214,7 @@ def test_encoders_in_eight_bits_stay_near_and_compile(
     source = Bundle.open(golden_bundle)
     model = onnx.load(source.graph_path(graph))
     feeds = encoder_feeds(source, open_clips(str(clips), 1), 2)[graph]
-    ranges = encoder_ranges(model, feeds, (precision,))
+    ranges = encoder_ranges(model, feeds, (precision,)).ranges
     choices = {each.matrix.name: EightBits(precision, each.reach[precision]) for each in ranges}
     path = tmp_path / f"{graph}.onnx"
     path.write_bytes(with_eight_bits(model, graph_matrices(model), choices).SerializeToString())
