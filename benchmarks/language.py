@@ -107,8 +107,10 @@ def measure(settings: LanguageBenchSettings, folder: Path, progress: Progress) -
     inputs = random_inputs(config, prefill)
     program = settings.llama_bench
     openers: Openers = {
-        "onnxruntime, int8 activations": lambda: OnnxRuntimeStep(graph, inputs, prefill.threads, accuracy=4),
-        "onnxruntime, float32": lambda: OnnxRuntimeStep(graph, inputs, prefill.threads, accuracy=1),
+        "onnxruntime, int8 activations": lambda: OnnxRuntimeStep(
+            graph, inputs, config.max_positions, prefill.threads, 4
+        ),
+        "onnxruntime, float32": lambda: OnnxRuntimeStep(graph, inputs, config.max_positions, prefill.threads, 1),
         "openvino, bf16": lambda: OpenVinoStep(graph, inputs, prefill.threads),
         LLAMA_CPP: lambda: LlamaBench(program, gguf, prefill) if program else LlamaPackage(gguf, prefill),
     }

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions, session_settings
+from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions, fused_source, session_settings
 from glus_edge.runtime.openvino_engine import OpenVinoOptions, compiled_model, load_openvino
 
 Inputs = Mapping[str, NDArray[Any]]
@@ -18,9 +18,10 @@ Inputs = Mapping[str, NDArray[Any]]
 class OnnxRuntimeStep:
     """Implements Runner. accuracy 4 rounds activations to 8 bits, 1 computes in float32; see OnnxRuntimeOptions."""
 
-    def __init__(self, path: Path, inputs: Inputs, threads: int, accuracy: int) -> None:
+    def __init__(self, path: Path, inputs: Inputs, max_positions: int, threads: int, accuracy: int) -> None:
         settings = session_settings(OnnxRuntimeOptions(threads=threads), accuracy)
-        self._session = onnxruntime.InferenceSession(str(path), settings, ["CPUExecutionProvider"])
+        source = fused_source(path, max_positions, settings)
+        self._session = onnxruntime.InferenceSession(source, settings, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
         for name, values in inputs.items():
             self._binding.bind_cpu_input(name, values)

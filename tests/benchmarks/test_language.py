@@ -88,7 +88,7 @@ def test_a_step_runs_alike_with_activations_rounded_or_not(tmp_path):
     assert inputs["prefix_key_1"].shape == (9, 4, 64)
     embeddings = []
     for accuracy in (1, 4):
-        step = OnnxRuntimeStep(path, inputs, 1, accuracy)
+        step = OnnxRuntimeStep(path, inputs, CONFIG.max_positions, 1, accuracy)
         assert step.seconds() > 0
         embeddings.append(step.output("segment_embedding"))
         step.close()
