@@ -45,6 +45,7 @@ FITTED: Mapping[str, FittedRule] = {
     "previous": FittedRule("previous:{}", rising=True),
     "scene": FittedRule("scene:{}", rising=False),
     "memoryless": FittedRule("memoryless:{},4", rising=True),
+    "drift": FittedRule("drift:{},1,8", rising=True),
     "adaptive": FittedRule("adaptive:{},0.2,0.35,30", rising=True),
 }
 

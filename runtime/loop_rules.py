@@ -45,7 +45,7 @@ class LoopChoice:
 
 PRESETS = {
     "exact": LoopChoice(),
-    "balanced": LoopChoice("window", "adaptive", "confident+anchors+present", "suspend"),
+    "balanced": LoopChoice("window", "drift", "confident+anchors+present", "suspend"),
     "fast": LoopChoice("window", "every:10", "confident", "hide"),
 }
 

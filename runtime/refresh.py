@@ -22,7 +22,7 @@ class RefreshRule:
     scene: float = 0.35  # Bhattacharyya distance of HSV histograms above which the scene has changed
     agreement: float = 0.1  # what masks with and without memory share of the smaller; less means different objects
     period: int = 4  # frames from one look without memory to the next
-    trust: float = 0.35  # `drift`: a mask is trusted above this product of predicted IoU and likeness
+    trust: float = 0.5  # `drift`: a mask is trusted above this product of predicted IoU and likeness
     shortest: int = 2  # frames that `adaptive` and `drift` let pass at least ...
     longest: int = 30  # ... and at most
 
@@ -73,6 +73,9 @@ RULES: dict[str, tuple[str, ...]] = {
     "adaptive": ("iou", "overlap", "scene", "longest"),
 }
 
+# where a rule's usual settings are not those of RefreshRule
+USUAL: dict[str, dict[str, float]] = {"previous": {"iou": 0.7}, "drift": {"shortest": 1, "longest": 8}}
+
 
 def refresh_rule(text: str) -> RefreshRule:
     """A rule from its name and settings, as `every:5` or `verify:0.8,0.2`. InputError: it is none."""
@@ -81,7 +84,7 @@ def refresh_rule(text: str) -> RefreshRule:
         raise InputError(f"refresh: got {text!r}, expected one of {', '.join(RULES)}")
     fields = RULES[name]
     values = settings.split(",") if settings else []
-    usual: dict[str, float] = {"iou": 0.7} if name == "previous" else {}
+    usual: dict[str, float] = dict(USUAL.get(name, {}))
     if len(values) > len(fields):
         raise InputError(f"refresh: got {text!r}, expected {name}{':' if fields else ''}{','.join(fields)}")
     for field, value in zip(fields, values, strict=False):

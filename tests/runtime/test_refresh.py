@@ -104,6 +104,8 @@ def test_adaptive_waits_its_shortest_and_never_passes_its_longest(age, seen, cha
         ("previous", "iou", 0.7),
         ("adaptive:0.8,0.2,0.4,12", "longest", 12),
         ("verify", "iou", 0.8),
+        ("drift", "shortest", 1),
+        ("drift:0.2", "longest", 8),
         ("drift:0.2,3", "shortest", 3),
         ("drift:0.2,3,9", "longest", 9),
     ],
