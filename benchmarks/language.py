@@ -21,7 +21,7 @@ from glus_edge.benchmarks.gguf import write_random_gguf
 from glus_edge.benchmarks.language_case import random_inputs, step_flops, write_random_step
 from glus_edge.benchmarks.language_runners import OnnxRuntimeStep, OpenVinoStep
 from glus_edge.benchmarks.language_table import Figures, LanguageReport, figures, table
-from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaPackage
+from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaProcess
 from glus_edge.benchmarks.prefill import Prefill, Runner
 from glus_edge.benchmarks.products import KINDS, Product
 from glus_edge.export.synthetic_sizes import SIZES
@@ -112,7 +112,7 @@ def measure(settings: LanguageBenchSettings, folder: Path, progress: Progress) -
         ),
         "onnxruntime, float32": lambda: OnnxRuntimeStep(graph, inputs, config.max_positions, prefill.threads, 1),
         "openvino, bf16": lambda: OpenVinoStep(graph, inputs, prefill.threads),
-        LLAMA_CPP: lambda: LlamaBench(program, gguf, prefill) if program else LlamaPackage(gguf, prefill),
+        LLAMA_CPP: lambda: LlamaBench(program, gguf, prefill) if program else LlamaProcess(gguf, prefill),
     }
     products = {kind: Product(kind, prefill.threads) for kind in KINDS}
     seconds, missing = in_turns(openers, products, settings.rounds, progress)

@@ -1,4 +1,4 @@
-"""llama.cpp on a GGUF file: the package llama-cpp-python in this process, or llama.cpp's own program llama-bench.
+"""llama.cpp on a GGUF file: the package llama-cpp-python in a process of its own, or llama.cpp's program llama-bench.
 
 Rows whose logits are not asked for skip the head in both, as in our graph.
 """
@@ -7,8 +7,12 @@ import ctypes
 import importlib
 import json
 import logging
+import multiprocessing
 import subprocess
 import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,49 @@ from glus_edge.benchmarks.prefill import Prefill
 from glus_edge.runtime.errors import EngineError
 
 _INSTALL = "pip install llama-cpp-python, which compiles it, or give a llama-bench with --llama-bench"
+
+
+class LlamaProcess:
+    """Implements Runner: a LlamaPackage in another process.
+
+    llama.cpp sets the tiles of AMX up once a thread and expects them to stay. Other libraries let go of them: in one process
+    with OpenVINO its next product was an illegal instruction.
+    """
+
+    def __init__(self, model: Path, prefill: Prefill) -> None:
+        """See LlamaPackage."""
+        self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        try:
+            self._call(_open, model, prefill)
+        except EngineError:
+            self.close()
+            raise
+
+    def seconds(self) -> float:
+        """See Runner. EngineError: the process ended."""
+        return self._call(_seconds)
+
+    def close(self) -> None:
+        """See Runner."""
+        self._pool.shutdown()
+
+    def _call(self, function: Callable[..., float], *arguments: object) -> float:
+        try:
+            return self._pool.submit(function, *arguments).result()
+        except BrokenProcessPool as error:
+            raise EngineError("llama.cpp: its process ended; build a newer llama-cpp-python") from error
+
+
+_opened: list["LlamaPackage"] = []  # of the other process
+
+
+def _open(model: Path, prefill: Prefill) -> float:
+    _opened.append(LlamaPackage(model, prefill))
+    return 0.0
+
+
+def _seconds() -> float:
+    return _opened[0].seconds()
 
 
 class LlamaPackage:

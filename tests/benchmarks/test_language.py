@@ -14,7 +14,7 @@ from glus_edge.benchmarks import language
 from glus_edge.benchmarks.gguf import write_random_gguf
 from glus_edge.benchmarks.language_case import random_inputs, step_flops, write_random_step
 from glus_edge.benchmarks.language_runners import OnnxRuntimeStep
-from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaPackage
+from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaPackage, LlamaProcess
 from glus_edge.benchmarks.prefill import Prefill
 from glus_edge.benchmarks.products import KINDS, Product
 from glus_edge.export.synthetic_sizes import SIZES
@@ -29,6 +29,7 @@ PREFILL = Prefill(new=6, cached=9, threads=1)
 
 @pytest.fixture
 def nothing_installed(monkeypatch):
+    monkeypatch.setattr(language, "LlamaProcess", LlamaPackage)
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setattr(language, "Product", partial(Product, rows=8, side=256))
@@ -233,6 +234,33 @@ def test_what_llama_cpp_cannot_do_is_said(monkeypatch, tmp_path, changes, messag
     monkeypatch.setitem(sys.modules, "llama_cpp", LlamaDouble(**changes))
     with pytest.raises(EngineError, match=message):
         LlamaPackage(tmp_path / "model.gguf", PREFILL)
+
+
+DOUBLE = """
+import os, types
+llama_backend_init = llama_synchronize = llama_model_get_vocab = llama_memory_seq_rm = lambda *_: None
+llama_model_default_params = llama_context_default_params = types.SimpleNamespace
+llama_model_load_from_file = llama_init_from_model = llama_get_memory = lambda *_: "it"
+llama_vocab_n_tokens = lambda _: 50
+llama_batch_get_one = lambda tokens, count: count
+llama_decode = lambda _, count: os._exit(4) if count == 7 else 0
+"""
+
+
+def test_llama_cpp_runs_in_a_process_of_its_own_which_may_end(monkeypatch, tmp_path):
+    (tmp_path / "llama_cpp.py").write_text(DOUBLE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    runner = LlamaProcess(tmp_path / "model.gguf", PREFILL)
+    assert runner.seconds() > 0
+    runner.close()
+    runner = LlamaProcess(tmp_path / "model.gguf", replace(PREFILL, new=7))
+    with pytest.raises(EngineError, match="its process ended"):
+        runner.seconds()
+    runner.close()
+    assert "llama_cpp" not in sys.modules
+    (tmp_path / "llama_cpp.py").write_text("raise OSError('no libllama')")
+    with pytest.raises(EngineError, match="not installed: no libllama"):
+        LlamaProcess(tmp_path / "model.gguf", PREFILL)
 
 
 def program(path, body):
