@@ -27,6 +27,7 @@ from glus_edge.export.memory_encoder import MemoryEncoder
 from glus_edge.export.sam2_model import built
 from glus_edge.export.synthetic_blocks import SyntheticBlocks
 from glus_edge.export.synthetic_sizes import SIZES
+from glus_edge.export.synthetic_weights import CONSTANT
 from glus_edge.export.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import HostArray
@@ -120,6 +121,8 @@ def random_inputs(signature: GraphSignature) -> dict[str, HostArray]:
             inputs[tensor.name] = np.zeros(shape, np.float32)
         else:
             inputs[tensor.name] = generator.standard_normal(shape, np.float32).astype(tensor.dtype)
+    if "inputs_embeds" in inputs:
+        inputs["inputs_embeds"][..., 0] = CONSTANT  # as every embedding has it: [SEG] wins, and by far
     return inputs
 
 

@@ -120,14 +120,16 @@ class TensorRtBench:
         engine = self.open(case.graph)
         found = difference(engine, case.calls)
         times = event_times(engine, self._cuda, case)
-        failure = engine.graphs.failure
+        notes = [] if found.next_token_agrees else ["the next token differs"]
+        if engine.graphs.failure:
+            notes.append(f"not replayed: {engine.graphs.failure}")
         return row_of_times(
             row,
             times,
             cosine=found.cosine,
             relative_l2=found.relative_l2,
             share=floor_ms(case, peak) / sorted(times)[len(times) // 2],
-            note=f"not replayed: {failure}" if failure else "",
+            note="; ".join(notes),
         )
 
 

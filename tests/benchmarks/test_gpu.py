@@ -58,7 +58,7 @@ def doubles(bundle, clock, library="tensorrt"):
     return TensorRtBench(tensorrt_double(cuda, library), cuda, bundle, clock, kept_s=0)
 
 
-def test_graphs_with_random_weights_have_all_that_a_row_needs(cases):
+def test_graphs_with_random_weights_have_all_that_a_row_needs(bundle, cases):
     assert sorted(gpu.ORDER) == sorted(GRAPHS)
     assert [case.graph for case in cases] == list(gpu.ORDER)
     assert [case.precision for case in cases] == ["fp16, int4", *["fp16"] * 5]
@@ -67,6 +67,7 @@ def test_graphs_with_random_weights_have_all_that_a_row_needs(cases):
         assert case.work.flops > 0
         assert set(case.seconds) == {"write", "reference"}
     language = cases[0].calls[0]
+    assert language.outputs["next_token"].tolist() == [bundle.manifest.prompt.segment_token_id]
     assert language.inputs["prefix_key_0"].shape[0] + language.inputs["inputs_embeds"].shape[1] == 442
 
 
