@@ -92,7 +92,8 @@ def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.
     settings.intra_op_num_threads = options.threads or usable_threads()
     settings.log_severity_level = 3
     # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
-    # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with.
+    # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with. Spinning that stops with each run
+    # (session.force_spinning_stop) is 2 to 5% faster on idle cores, and twice as slow where anything else runs.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Patterns are planned for one shape, and shapes vary here: without them the same speed at 0.7 times the peak memory.
     settings.enable_mem_pattern = False
