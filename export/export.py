@@ -1,5 +1,6 @@
 """A checkpoint becomes a bundle: six graphs, tokenizer, embedding table and manifest, compared with torch and checked."""
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
@@ -31,6 +32,7 @@ from glus_edge.export.vision_tower import VisionTower
 from glus_edge.runtime.bundle import sha256
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.freed_memory import return_freed_memory
 from glus_edge.runtime.manifest import (
     FORMAT_VERSION,
     FileEntry,
@@ -66,6 +68,12 @@ def export_bundle(options: ExportOptions, report: Report, frames: Sequence[Frame
         manifest = export.manifest(frames or sample_frames(FRAMES), tower.weights.folder.resolve().name)
         (folder / "manifest.json").write_text(json.dumps(to_json(manifest), indent=2) + "\n", encoding="utf-8")
     return manifest
+
+
+def _collect() -> None:
+    """Frees what tracing and sessions leave in reference cycles: 1.2 GiB behind CLIP ViT-L."""
+    gc.collect()
+    return_freed_memory()
 
 
 def _resume_key(options: ExportOptions) -> str:
@@ -124,6 +132,7 @@ class _Export:
             if self.options.vision_weights == "int8":
                 pack_weights(path)
             self._check_portability(path)
+            _collect()
 
     def _write_language_model(self) -> None:
         path = self.folder / "language_model.onnx"
@@ -158,9 +167,11 @@ class _Export:
         parity = {"language_model": measure_language_parity(path, signature, self.options.compute, questions, answers)}
         self.report("running the other graphs in torch")
         cases = vision_cases(self.modules, frames, answers[-1].segment_embedding)
+        self.modules.release()
         for name in self.modules.graphs():
             self.report(f"comparing {name} with torch")
             path = self.folder / f"{name}.onnx"
+            _collect()
             parity[name] = measure_parity(name, path, self.signatures[name], self.options.compute, cases.pop(name))
         return parity
 

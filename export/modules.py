@@ -54,6 +54,11 @@ class TorchModules:
             "memory_encoder": self.memory_encoder,
         }
 
+    def release(self) -> None:
+        """Lets go of the weights; the modules cannot run any more."""
+        for module in self.graphs().values():
+            module.to("meta")
+
     def in_dtype(self, dtype: torch.dtype) -> dict[str, nn.Module]:
         """Copies that compute in `dtype`, for a half-precision export or an eager run."""
         return {name: in_dtype(module, dtype).requires_grad_(False) for name, module in self.graphs().items()}

@@ -98,6 +98,8 @@ def cpu_session(path: Path) -> onnxruntime.InferenceSession:
     """A graph in ONNX Runtime on the CPU, as it is compared."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # A graph is compared once or twice: nothing is to be kept for the next run.
+    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     # INT4 products in float32: what is measured is the graph, not a quantisation of its activations.
     options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -107,10 +107,14 @@ _CLIP_MIDDLE = _vision(512, 2048, 8, 8)
 _CLIP_LARGE = _vision(1024, 4096, 24, 16)
 _SAM2_TINY = Sam2Size(128, 16, (1, 2, 3, 1), (2, 4), (8, 4, 8, 4), width=64, memory_width=16, mlp_width=128, layers=2)
 _SAM2_NANO = Sam2Size(256, 32, (1, 2, 3, 1), (2, 4), (8, 4, 14, 7), width=128, memory_width=32, mlp_width=512, layers=2)
+_SAM2_400M = Sam2Size(
+    512, 96, (1, 2, 7, 2), (5, 7, 9), (8, 4, 14, 7), width=256, memory_width=64, mlp_width=2048, layers=4
+)
 _BF16 = torch.bfloat16
 
 _NANO = _language(256, 704, 4, 4, _CLIP_NANO, segment_width=128, vocabulary_size=2000)
 _MIDDLE = _language(1024, 2816, 8, 16, _CLIP_MIDDLE)
+_400M = _language(1280, 3456, 18, 20, _CLIP_MIDDLE)
 _1B = _language(2048, 5632, 22, 32, _CLIP_LARGE, key_value_heads=4)
 _3B = _language(3200, 8640, 26, 32, _CLIP_LARGE)
 _7B = _language(4096, 11008, 32, 32, _CLIP_LARGE)
@@ -127,6 +131,8 @@ SIZES = {
     "middle-hiera-s": SyntheticSize(_MIDDLE, _CLIP_MIDDLE, "sam2_hiera_s", _BF16),
     "middle-hiera-b+": SyntheticSize(_MIDDLE, _CLIP_MIDDLE, "sam2_hiera_b+", _BF16),
     "middle-hiera-l": SyntheticSize(_MIDDLE, _CLIP_MIDDLE, "sam2_hiera_l", _BF16),
+    # Language model, CLIP and SAM 2 take the shares of the reference's work that they take in the 7B, at a twentieth of it.
+    "glus-400m": SyntheticSize(_400M, _CLIP_MIDDLE, _SAM2_400M, _BF16),
     "glus-1b": SyntheticSize(_1B, _CLIP_LARGE, "sam2_hiera_b+", _BF16),
     "glus-3b": SyntheticSize(_3B, _CLIP_LARGE, "sam2_hiera_l", _BF16),
     "glus-7b": SyntheticSize(_7B, _CLIP_LARGE, "sam2_hiera_l", _BF16),

@@ -1,8 +1,6 @@
 """ONNX Runtime as the engine: IO binding over caller-owned memory, and never another provider than the one asked for."""
 
-import ctypes
 import mmap
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.freed_memory import return_freed_memory
 from glus_edge.runtime.fused_language import fused_language_model
 from glus_edge.runtime.machine import usable_threads
 
@@ -137,15 +136,8 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
     if used[0] != provider:
         raise EngineError(f"{path}: asked for {provider}, ONNX Runtime fell back to {used[0]}; see `glus-edge doctor`")
     _check_interface(bundle, graph, session)
-    _return_freed_memory()
+    return_freed_memory()
     return session
-
-
-def _return_freed_memory() -> None:
-    """Gives back what loading needed for a while: 1 GiB of a 7B, which glibc would keep for later."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # other systems' have none
-    if trim is not None:
-        trim(0)
 
 
 def _rounds_activations(path: Path) -> bool:
