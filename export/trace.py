@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
+from glus_edge.runtime.protobuf import head
 from glus_edge.runtime.signatures import GraphSignature
 
 # GELU as Erf and LayerNormalization as one node: what TensorRT 10.3 to 11 and ONNX Runtime all know.
@@ -26,8 +28,7 @@ TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "int32": torc
 
 def write_graph(name: str, module: nn.Module, signature: GraphSignature, path: Path) -> None:
     """Traces `module` and writes `path`. The bytes depend on the module, the signature and the tools' versions only."""
-    model = traced(name, module, signature)
-    path.write_bytes(model.SerializeToString(deterministic=True))
+    _write(traced(name, module, signature), path)
 
 
 def traced(name: str, module: nn.Module, signature: GraphSignature) -> onnx.ModelProto:
@@ -58,6 +59,37 @@ def traced(name: str, module: nn.Module, signature: GraphSignature) -> onnx.Mode
     model = _tidied(name, model, signature)
     _name_matrices(model.graph, module)
     return model
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    """Weights one by one: serialised as a whole they would be in memory twice more."""
+    weights = model.graph.initializer
+    outside, graph = (
+        _without(model, "graph"),
+        _without(model.graph, "initializer").SerializeToString(deterministic=True),
+    )
+    heads = [head(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, tensor.ByteSize()) for tensor in weights]
+    size = len(graph) + sum(len(each) + tensor.ByteSize() for each, tensor in zip(heads, weights, strict=True))
+    with path.open("wb") as file:
+        file.write(outside.SerializeToString(deterministic=True))
+        file.write(head(onnx.ModelProto.GRAPH_FIELD_NUMBER, size) + graph)
+        for each, tensor in zip(heads, weights, strict=True):
+            file.write(each + tensor.SerializeToString(deterministic=True))
+
+
+def _without(message: Any, left_out: str) -> Any:
+    """A copy of a message, one field left out."""
+    kept = type(message)()
+    for field, value in message.ListFields():
+        if field.name == left_out:
+            continue
+        if hasattr(value, "extend"):  # repeated; descriptors say so under other names in other versions
+            getattr(kept, field.name).extend(value)
+        elif hasattr(value, "CopyFrom"):
+            getattr(kept, field.name).CopyFrom(value)
+        else:
+            setattr(kept, field.name, value)
+    return kept
 
 
 def example_inputs(signature: GraphSignature, length: int = EXAMPLE_LENGTH) -> tuple[Tensor, ...]:

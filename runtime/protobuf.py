@@ -58,6 +58,11 @@ def serialise(fields: Iterable[Field]) -> bytes:
     return b"".join(parts)
 
 
+def head(number: int, size: int) -> bytes:
+    """What stands before the bytes of a field of kind BYTES."""
+    return _encoded(number << 3 | BYTES) + _encoded(size)
+
+
 def every(message: Message, number: int) -> Iterator[bytes]:
     """All values of a repeated field of strings, bytes or messages."""
     return (field.value for field in message if field.number == number and isinstance(field.value, bytes))
