@@ -55,13 +55,14 @@ def in_precision(model: bytes, precision: str, *, cast_scales: bool = False) -> 
 
 
 def split_model(model: bytes) -> tuple[Message, int, Message]:
-    """Fields of a serialised model, the place of its graph among them, and the graph's fields."""
+    """Fields of a serialised model, the place of its graph among them, and the graph's fields. ValueError: it is none."""
     fields = parse(model)
-    assert not list(every(fields, _MODEL_FUNCTIONS)), "functions are not looked into: our graphs have none"
-    place = next(i for i, field in enumerate(fields) if field.number == _MODEL_GRAPH)
-    graph = fields[place].value
-    assert isinstance(graph, bytes)
-    return fields, place, parse(graph)
+    if list(every(fields, _MODEL_FUNCTIONS)):
+        raise ValueError("it has functions, and graphs as exported have none")
+    for place, field in enumerate(fields):
+        if field.number == _MODEL_GRAPH and isinstance(field.value, bytes):
+            return fields, place, parse(field.value)
+    raise ValueError("it holds no graph")
 
 
 def with_cast_target(node: Message, target: int) -> Message:

@@ -102,9 +102,17 @@ def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.
 
 
 def fused_source(path: Path, max_positions: int, settings: onnxruntime.SessionOptions) -> bytes | str:
-    """A language model's graph as a session on the CPU is given it; `settings` are told where its weights lie."""
+    """A language model's graph as a session on the CPU is given it; `settings` are told where its weights lie.
+
+    EngineError: it is no graph.
+    """
     settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
-    return fused_language_model(path.read_bytes(), max_positions) or str(path)
+    try:
+        return fused_language_model(path.read_bytes(), max_positions) or str(path)
+    except (ValueError, LookupError) as error:
+        raise EngineError(
+            f"{path}: not an ONNX graph as export writes it ({error}); export the bundle again"
+        ) from error
 
 
 def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxruntime.InferenceSession:

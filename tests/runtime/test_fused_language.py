@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.fused_language import fused_language_model
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, fused_source
 from glus_edge.runtime.signatures import MASKED
 
 pytestmark = pytest.mark.torch  # the graphs are exported first
@@ -105,3 +106,11 @@ def test_the_engine_runs_the_rewritten_graph(golden_bundle: Path, monkeypatch: p
     assert b"RotaryEmbedding" in given_models[0]
     OnnxRuntimeBackend(bundle).open("mask_decoder").close()
     assert given_models[1] == str(bundle.graph_path("mask_decoder"))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xff", b"no graph at all", b""])
+def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "language_model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(EngineError, match=r"language_model.onnx: not an ONNX graph"):
+        fused_source(path, 8, onnxruntime.SessionOptions())
