@@ -8,32 +8,18 @@ import pytest
 import torch
 
 from glus_edge.export.language_graph import write_language_model
+from glus_edge.export.modules import Sam2Sizes, model_dimensions
 from glus_edge.export.synthetic_blocks import SyntheticBlocks
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.export.synthetic_weights import language_tensor
 from glus_edge.export.tensor_names import language_shapes
-from glus_edge.runtime.signatures import ModelDimensions
 from tests.export.language_golden import prefill, session
 
 pytestmark = pytest.mark.torch
 
 CONFIG = SIZES["tiny"].language
 SEGMENT_ID = CONFIG.vocabulary_size - 3
-DIMENSIONS = ModelDimensions(
-    clip_size=56,
-    image_tokens=4,
-    language_width=CONFIG.hidden_size,
-    language_layers=CONFIG.layers,
-    language_heads=CONFIG.heads,
-    key_value_heads=CONFIG.key_value_heads,
-    vocabulary_size=CONFIG.vocabulary_size,
-    max_positions=CONFIG.max_positions,
-    image_size=128,
-    segment_width=CONFIG.segment_width,
-    memory_width=16,
-    stride_4_width=8,
-    stride_8_width=16,
-)
+DIMENSIONS = model_dimensions(SIZES["tiny"].vision, CONFIG, Sam2Sizes.from_tree(SIZES["tiny"].sam2_tree()))
 
 
 class Floats:
