@@ -1,7 +1,9 @@
 """The stages of training and their settings."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
+from glus_edge.runtime.errors import InputError
 from glus_edge.training.ablation import WHOLE
 from glus_edge.training.batch import Mix
 from glus_edge.training.language import LanguageSizes
@@ -45,6 +47,19 @@ STAGES = (
     Stage("joint", "joint", 3000, 8e-4, last_rate_share=0.03),
     Stage("score", "score", 300, 3e-3, warmup_steps=10, last_rate_share=0.05),
 )
+
+
+def stages_from_text(text: str) -> tuple[Stage, ...]:
+    """Stages by name, with other numbers of steps where they are given: "ground,joint:600". InputError: no such stage."""
+    known = {stage.name: stage for stage in STAGES}
+    found = []
+    for part in text.split(","):
+        match = re.fullmatch(r"([a-z]+)(?::([1-9][0-9]{0,8}))?", part)
+        if match is None or match[1] not in known:
+            raise InputError(f"stages: got {part!r}, expected NAME or NAME:STEPS, names being {', '.join(known)}")
+        stage = known[match[1]]
+        found.append(replace(stage, steps=int(match[2] or stage.steps)))
+    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 python -m glus_edge.training.state official --run RUN --output DIR   DIR/checkpoint, DIR/clip, DIR/sam2.yaml
 python -m glus_edge.training.state pack --run RUN --output DIR       small files to keep; the optimiser is left out
 python -m glus_edge.training.state unpack --packed DIR --run RUN     a run that `training.train` goes on with
+python -m glus_edge.training.state begin --run RUN --output DIR      a run that begins with the weights of another
 """
 
 import argparse
@@ -19,7 +20,7 @@ from glus_edge.runtime.errors import InputError
 from glus_edge.training.checkpoint import save_official
 from glus_edge.training.settings import TrainingSettings
 from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner, load_model, load_state, save_state
+from glus_edge.training.train import BEGINNING, build_learner, load_model, load_state, save_state
 
 LARGEST_FILE_BYTES = 4_000_000
 PLACE = "place.json"
@@ -85,11 +86,19 @@ def write_official(learner: Learner, folder: Path) -> None:
     save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
 
 
+def begin(learner: Learner, folder: Path) -> None:
+    """Writes a run that `training.train` takes through all its stages, from these weights. InputError: there is one."""
+    if (folder / STATES["newest"]).exists():
+        raise InputError(f"{folder}: got a folder with a run in it, expected one without")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_state(folder / STATES["newest"], learner, None, dict(BEGINNING))
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("official", "pack"):
+    for name in ("official", "pack", "begin"):
         command = commands.add_parser(name)
         command.add_argument("--run", type=Path, required=True, metavar="RUN")
         command.add_argument("--output", type=Path, required=True, metavar="DIR")
@@ -98,16 +107,22 @@ def main() -> None:
     command.add_argument("--packed", type=Path, required=True, metavar="DIR")
     command.add_argument("--run", type=Path, required=True, metavar="RUN")
     arguments = parser.parse_args()
-    name = STATES["best" if arguments.command != "unpack" and arguments.best else "newest"]
-    if arguments.command == "official":
-        write_official(open_state(arguments.run / name, TrainingSettings(), lessons=False)[0], arguments.output)
-    elif arguments.command == "pack":
-        pack(*open_state(arguments.run / name, TrainingSettings(), lessons=True), arguments.output)
-    else:
-        learner = build_learner(TrainingSettings())
-        arguments.run.mkdir(parents=True, exist_ok=True)
-        place = unpack(arguments.packed, learner)
-        save_state(arguments.run / "state.pt", learner, None, place)
+    try:
+        name = STATES["best" if arguments.command != "unpack" and arguments.best else "newest"]
+        if arguments.command == "official":
+            write_official(open_state(arguments.run / name, TrainingSettings(), lessons=False)[0], arguments.output)
+        elif arguments.command == "pack":
+            pack(*open_state(arguments.run / name, TrainingSettings(), lessons=True), arguments.output)
+        elif arguments.command == "begin":
+            learner, _ = open_state(arguments.run / name, TrainingSettings(), lessons=True)
+            begin(learner, arguments.output)
+        else:
+            learner = build_learner(TrainingSettings())
+            arguments.run.mkdir(parents=True, exist_ok=True)
+            place = unpack(arguments.packed, learner)
+            save_state(arguments.run / "state.pt", learner, None, place)
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

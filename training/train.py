@@ -27,12 +27,13 @@ from glus_edge.training.network import Glus, build_tower
 from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
 from glus_edge.training.score import score_step, validate_scores
 from glus_edge.training.score_head import ScoreHead
-from glus_edge.training.settings import SCHOOLS, Stage, TrainingSettings
+from glus_edge.training.settings import SCHOOLS, STAGES, Stage, TrainingSettings, stages_from_text
 from glus_edge.training.steps import STEPS, Learner
 from glus_edge.training.tokenizer import NanoTokenizer, train_tokenizer
 from glus_edge.training.validation import validate, validation_batches
 
 _STEPS = {**STEPS, "score": score_step}
+BEGINNING: dict[str, Any] = {"stage": 0, "step": 0, "best": 0.0, "seconds": 0.0}
 _JUDGED_BY = ("score/agreement", "mask/all", "place/all")  # the first that a stage's validation has
 
 
@@ -116,15 +117,12 @@ class Run:
     def __init__(self, output: Path, settings: TrainingSettings, rank: int) -> None:
         self.output, self.settings, self.rank = output, settings, rank
         self.learner = build_learner(settings)
-        self.place: dict[str, Any] = {"stage": 0, "step": 0, "best": 0.0, "seconds": 0.0}
+        self.place = dict(BEGINNING)
         self.started = time.time()
         state = None
         if (output / "state.pt").exists():
             state = load_state(output / "state.pt", self.learner)
             self.place = state["place"]
-            begun = self.place.get("ablation", settings.ablation)
-            if begun != settings.ablation:
-                raise InputError(f"{output}: got --ablation {settings.ablation}, expected {begun}, as it was begun")
         self.optimizer = stage_optimizer(self.learner, settings, self.place["stage"])
         if state is not None and state["optimizer"]:
             self.optimizer.load_state_dict(state["optimizer"])
@@ -158,6 +156,7 @@ class Run:
     def one_stage(self, stage: Stage) -> None:
         """The steps of a stage that are left."""
         s = self.settings
+        self.place["stages"] = [each.name for each in s.stages[: self.place["stage"] + 1]]
         if stage.kind not in SCHOOLS:  # up to here all rows of the ablation table are the same run
             self.place["ablation"] = s.ablation
         first = int(self.place["step"])
@@ -227,8 +226,25 @@ def _process(rank: int, output: Path, settings: TrainingSettings) -> None:
         dist.destroy_process_group()
 
 
+def _check_begun(output: Path, settings: TrainingSettings) -> None:
+    """A run goes on as what it was begun as."""
+    if (output / "state.pt").exists():
+        place = torch.load(output / "state.pt", weights_only=True, mmap=True)["place"]
+        done = place.get("stages", [])
+        own = [stage.name for stage in settings.stages[: len(done)]]
+        if done != own:
+            raise InputError(f"{output}: got --stages {','.join(own)}, expected {','.join(done)}, as it was begun")
+        begun = place.get("ablation", settings.ablation)
+        if begun != settings.ablation:
+            raise InputError(f"{output}: got --ablation {settings.ablation}, expected {begun}, as it was begun")
+
+
 def train(output: Path, settings: TrainingSettings) -> None:
-    """Trains, or goes on training, in `settings.processes` processes of one thread each."""
+    """Trains, or goes on training, in `settings.processes` processes of one thread each.
+
+    InputError: the folder holds a run of other stages, or another row of the ablation table.
+    """
+    _check_begun(output, settings)
     output.mkdir(parents=True, exist_ok=True)
     (output / "rendezvous").unlink(missing_ok=True)
     os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
@@ -247,9 +263,16 @@ def main() -> None:
     parser.add_argument(
         "--ablation", choices=list(ABLATIONS), default=WHOLE, help="a row of the ablation table (default: the whole)"
     )
+    parser.add_argument(
+        "--stages", metavar="NAME[:STEPS],...", help=f"(default: {','.join(f'{s.name}:{s.steps}' for s in STAGES)})"
+    )
     arguments = parser.parse_args()
-    settings = TrainingSettings(seed=arguments.seed, processes=arguments.processes, ablation=arguments.ablation)
-    train(arguments.output, settings)
+    try:
+        stages = STAGES if arguments.stages is None else stages_from_text(arguments.stages)
+        settings = TrainingSettings(stages, arguments.seed, arguments.processes, ablation=arguments.ablation)
+        train(arguments.output, settings)
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

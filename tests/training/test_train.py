@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 import torch
 
+from glus_edge.runtime.errors import InputError
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import make_batch
 from glus_edge.training.checkpoint import load_official, save_official
 from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
 from glus_edge.training.segmenter import memory_steps
-from glus_edge.training.settings import STAGES
-from glus_edge.training.state import LARGEST_FILE_BYTES, pack, unpack
+from glus_edge.training.settings import STAGES, stages_from_text
+from glus_edge.training.state import LARGEST_FILE_BYTES, begin, pack, unpack
 from glus_edge.training.steps import Learner
 from glus_edge.training.train import build_learner, train, train_step
 from tests.training.tiny import tiny_settings, tiny_stage
@@ -57,6 +58,35 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, monkeypa
     whole, halves = (torch.load(tmp_path / n / "state.pt", weights_only=True) for n in ("whole", "halves"))
     for name, tensor in whole["tower"].items():
         torch.testing.assert_close(tensor, halves["tower"][name])
+
+
+def test_a_run_of_other_stages_is_not_gone_on_with(tmp_path: Path) -> None:
+    train(tmp_path, tiny_settings(tiny_stage("masks", 1)))
+    with pytest.raises(InputError, match="got --stages joint, expected masks, as it was begun"):
+        train(tmp_path, tiny_settings(tiny_stage("joint", 1)))
+
+
+def test_a_run_begins_with_the_weights_of_another(learner: Learner, tmp_path: Path) -> None:
+    begin(learner, tmp_path)
+    with pytest.raises(InputError, match="got a folder with a run in it"):
+        begin(learner, tmp_path)
+    train(tmp_path, tiny_settings(tiny_stage("tower", 1)))  # which leaves all but the tower as it was
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert state["place"]["stage"] == 1
+    for name, tensor in learner.glus.state_dict().items():
+        torch.testing.assert_close(state["glus"][name], tensor)
+
+
+@pytest.mark.parametrize("text", ["", "joint:", "joint:0", "joint:-1", "outline:5", "ground,,joint", "ground joint"])
+def test_stages_that_do_not_exist_are_refused_in_one_line(text: str) -> None:
+    with pytest.raises(InputError, match=r"stages: got .*, expected NAME or NAME:STEPS"):
+        stages_from_text(text)
+
+
+def test_stages_are_named_with_other_numbers_of_steps() -> None:
+    ground, joint = stages_from_text("ground,joint:600")
+    assert ground in STAGES
+    assert joint == replace(next(stage for stage in STAGES if stage.name == "joint"), steps=600)
 
 
 def test_a_run_logs_its_curves_and_ends_in_the_official_format(tmp_path: Path) -> None:
