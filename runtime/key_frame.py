@@ -51,9 +51,16 @@ def _scores(path: Path, frame_count: int) -> list[float]:
     numbers = [
         float(score)
         for score in (document if isinstance(document, list) else [])
-        if isinstance(score, (int, float)) and not isinstance(score, bool) and math.isfinite(score)
+        if isinstance(score, (int, float)) and not isinstance(score, bool) and _is_finite(score)
     ]
     if not isinstance(document, list) or len(numbers) != len(document) or len(numbers) != frame_count:
         got = f"{len(numbers)} numbers" if isinstance(document, list) else type(document).__name__
         raise InputError(f"{path}: got {got}, expected a JSON list of {frame_count} finite numbers, one per frame")
     return numbers
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number beyond every float
+        return False

@@ -106,6 +106,11 @@ class Segmenter:
             video = open_video(video)
         context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
         start = None if key_frame == "auto" else key_frame_index(key_frame, video.frame_count)
+        if start is None and not context and not self.bundle.manifest.model.scores_frames:
+            raise InputError(
+                "key frame: got 'auto', expected 'first', a frame number or a score file: "
+                "this bundle has neither [SCORE] nor context frames to choose from"
+            )
         return VideoRun(session, video, context, start, rules)
 
     def picture(self, source: object) -> Picture:

@@ -1,9 +1,12 @@
 """The loop with its rules: when the language model runs, and what the masks are made of when it does not."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from glus_edge.runtime import Segmenter, open_video
+from glus_edge.runtime.errors import InputError
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
@@ -71,6 +74,14 @@ def test_an_automatic_key_frame_is_the_context_frame_the_decoder_is_surest_of(se
     for ours, wanted in zip(automatic, given, strict=True):
         assert ours.index == wanted.index
         assert np.array_equal(ours.masks, wanted.masks)
+
+
+def test_a_bundle_that_has_nothing_to_choose_a_key_frame_by_says_so_at_once(segmenter, monkeypatch):
+    manifest = segmenter.bundle.manifest
+    alone = replace(manifest, window=replace(manifest.window, context_frames=0))
+    monkeypatch.setattr(segmenter.bundle, "manifest", alone)
+    with pytest.raises(InputError, match=r"got 'auto', .* neither \[SCORE\] nor context frames"):
+        segmenter.segment(golden.FRAMES, ["a thing"], key_frame="auto")
 
 
 @pytest.mark.parametrize("refresh", ["always", "adaptive"])

@@ -24,7 +24,11 @@ def test_a_score_file_gives_its_highest_frame(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", ["[1, 2]", "{}", "[1, 2, 3, null]", "[1, 2, 3, NaN]", "[1, 2, 3, true]", "not json", "[" * 100_000]
+    "content",
+    [
+        *("[1, 2]", "{}", "[1, 2, 3, null]", "[1, 2, 3, NaN]", "[1, 2, 3, true]", "not json", "[" * 100_000),
+        f"[1, 2, 3, 1{'0' * 400}]",
+    ],
 )
 def test_a_score_file_that_does_not_fit_the_video_is_refused(tmp_path, content):
     path = tmp_path / "scores.json"
