@@ -12,7 +12,7 @@ from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
 from glus_edge.benchmarks.datasets import GENERATED, open_dataset
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, Summary, evaluate, summary
-from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
@@ -35,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, metavar="JSON", help="the record to write")
     add_loop_arguments(parser)
-    parser.add_argument("--keyframe", default="first", metavar="first|N", help="see `segment` (default: %(default)s)")
+    parser.add_argument(
+        "--keyframe", default="first", metavar="first|N|auto", help="see `segment` (default: %(default)s)"
+    )
     parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
     parser.add_argument(
         "--compare",
@@ -48,7 +50,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Evaluates, writes the record and prints a table."""
+    """Evaluates, writes the record and prints a table. What would spoil the end is said at the beginning."""
+    check_file(arguments.output)
     earlier = read_scores(arguments.compare) if arguments.compare else None
     dataset = open_dataset(arguments.dataset)
     videos = len(dataset) if arguments.videos is None else arguments.videos
@@ -91,16 +94,18 @@ def run(arguments: argparse.Namespace) -> int:
     difference = None
     if earlier is not None:
         now = {(score.video, score.sentence): score.j_and_f for score in scores if score.kind != "none"}
-        if not now.keys() & earlier.keys():
-            raise InputError(
-                f"{arguments.compare}: got no sentence of these videos, expected a record of {dataset.name}"
-            )
-        difference = paired_bootstrap(now, earlier)
-        record["difference"] = {"to": str(arguments.compare), **difference._asdict()}
+        if now.keys() & earlier.keys():
+            difference = paired_bootstrap(now, earlier)
+            record["difference"] = {"to": str(arguments.compare), **difference._asdict()}
     write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
     _print(means, len(scores), videos, difference)
     for line in agreement_lines(beside) if beside else ():
         print(line)
+    if earlier is not None and difference is None:
+        raise InputError(
+            f"{arguments.compare}: got no sentence of these videos, expected a record of {dataset.name}; "
+            f"{arguments.output} was written without the difference"
+        )
     return 0
 
 
@@ -110,16 +115,19 @@ def read_scores(path: Path) -> dict[Key, float]:
         document = json.loads(path.read_bytes())
         if document["format"] != FORMAT:
             raise InputError(f"{path}: got {document['format']!r}, expected a record of `glus-edge evaluate`")
-        return {
+        scores = {
             (str(score["video"]), str(score["sentence"])): float(score["j_and_f"])
             for score in document["scores"]
             if score["kind"] != "none"
         }
+        if not all(0 <= points <= 100 for points in scores.values()):
+            raise InputError(f"{path}: got a J&F that is not 0 to 100, expected a record of `glus-edge evaluate`")
+        return scores
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}), expected a record of `glus-edge evaluate`"
         ) from error
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise InputError(f"{path}: got {error!r}, expected a record of `glus-edge evaluate`") from error
 
 

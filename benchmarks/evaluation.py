@@ -83,12 +83,16 @@ def summary(scores: Sequence[SentenceScore]) -> Summary:
 
 
 def _scores(segmenter: Segmenter, asked: ReferringVideo, rules: Rules) -> list[SentenceScore]:
-    """All sentences of one video, in one batch as far as the runtime's limit lets them."""
+    """All sentences of one video, in one batch as far as the runtime's limit lets them.
+
+    A key frame that the model chooses is each sentence's own, as in the paper: then they are run one by one.
+    """
     scores: list[SentenceScore] = []
+    at_once = 1 if rules.key_frame == "auto" else Limits().sentences
     video = asked.open()
     try:
-        for start in range(0, len(asked.sentences), Limits().sentences):
-            batch = asked.sentences[start : start + Limits().sentences]
+        for start in range(0, len(asked.sentences), at_once):
+            batch = asked.sentences[start : start + at_once]
             texts = [sentence.text for sentence in batch]
             rows = np.zeros((video.frame_count, len(batch), ROW))
             for result in segmenter.segment(video, texts, **asdict(rules)):

@@ -29,6 +29,18 @@ def written_aside(path: Path) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def check_file(path: Path) -> None:
+    """Asks before long work whether its result can be written. Errors: OutputError."""
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, expected the name of a file to write")
+    part = path.with_name(path.name + PART_SUFFIX)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise _refusal(path, error) from error
+
+
 def write_file(path: Path, content: bytes) -> None:
     """Writes a whole file or none. Errors: OutputError."""
     with written_aside(path) as part:

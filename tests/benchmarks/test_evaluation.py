@@ -7,10 +7,15 @@ import pytest
 
 from glus_edge.benchmarks.agreement import Pair, agreement
 from glus_edge.benchmarks.bootstrap import paired_bootstrap
-from glus_edge.benchmarks.evaluation import SentenceScore, summary
+from glus_edge.benchmarks.datasets import open_dataset
+from glus_edge.benchmarks.evaluation import Rules, SentenceScore, evaluate, summary
 from glus_edge.runtime.cli import main
+from glus_edge.runtime.segmenter import Segmenter
 from tests.benchmarks.mevis_folder import write_mevis
 from tests.runtime import golden
+
+# A record with one sentence; its J&F is to be filled in.
+RECORD = '{"format": "glus-edge evaluation", "scores": [{"video": "v", "sentence": "0", "kind": "", "j_and_f": %s}]}'
 
 
 def score(kind, region, boundary, empty=0.0):
@@ -71,6 +76,32 @@ def test_the_references_masks_score_a_hundred_and_the_record_says_all(golden_bun
     difference = document["difference"]
     assert difference["mean"] < 0
     assert (difference["sentences"], difference["videos"]) == (3, 1)
+
+    other = tmp_path / "other.json"
+    other.write_text(RECORD % 50)
+    capsys.readouterr()
+    assert main([*common, "--output", str(window), "--refresh", "once", "--videos", "1", "--compare", str(other)]) == 2
+    assert "other.json: got no sentence of these videos" in capsys.readouterr().err
+    document = json.loads(window.read_text())  # what was measured is not lost
+    assert (document["refresh"], document["difference"]) == ("once", None)
+
+
+@pytest.mark.torch
+def test_a_key_frame_that_the_model_chooses_is_each_sentences_own(golden_bundle, tmp_path):
+    dataset = open_dataset(str(write_mevis(tmp_path / "set")))
+    started = []
+    with Segmenter.open(golden_bundle) as segmenter:
+        segment = segmenter.segment
+
+        def watched(video, texts, **rules):
+            run = segment(video, texts, **rules)
+            started.append((tuple(texts), run.key_frame))
+            return run
+
+        segmenter.segment = watched
+        scores = evaluate(segmenter, dataset, 1, Rules(key_frame="auto"), lambda numbers, total, name: numbers)
+        alone = [segment(golden.FRAMES, [score.text], key_frame="auto").key_frame for score in scores]
+    assert started == [((score.text,), key) for score, key in zip(scores, alone, strict=True)]
 
 
 BASELINE = ["--baseline", "reference", "--checkpoint", str(golden.GOLDEN / "checkpoint")]
@@ -134,9 +165,25 @@ def test_a_wrong_argument_is_one_line(golden_bundle, tmp_path, capsys, arguments
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"format": "other"}', '{"format": "glus-edge evaluation"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "[]", "{}", '{"format": "other"}', '{"format": "glus-edge evaluation"}'),
+        *(RECORD % points for points in ("NaN", "1e999", f"1{'0' * 400}", '"x"')),
+    ],
+)
 def test_a_file_that_is_no_record_is_one_line(tmp_path, capsys, content):
     (tmp_path / "r.json").write_text(content)
-    arguments = ["evaluate", "--bundle", "b", "--output", "o.json", "--compare", str(tmp_path / "r.json")]
-    assert main(arguments) == 2
+    output = str(tmp_path / "o.json")
+    assert main(["evaluate", "--bundle", "b", "--output", output, "--compare", str(tmp_path / "r.json")]) == 2
     assert "expected a record of `glus-edge evaluate`" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("output", ["nowhere/r.json", "."])
+def test_a_record_that_cannot_be_written_is_said_before_anything_is_run(tmp_path, monkeypatch, capsys, output):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", "--bundle", "b", "--output", output]) == 2
+    error = capsys.readouterr().err
+    assert f"glus-edge: error: {output}: " in error
+    assert error.count("\n") == 1
+    assert not any(tmp_path.iterdir())
