@@ -9,6 +9,8 @@ An annotation is one object of one video, so sentences about the same object sha
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.export.staging import new_folder
+from glus_edge.runtime.errors import OutputError
 from glus_edge.training.video import SETS, GeneratedVideo, VideoSet, generate_set
 
 _JPEG_QUALITY = 95
@@ -48,14 +52,12 @@ def _text_from_runs(runs: list[int]) -> str:
 def write_video(folder: Path, name: str, video: GeneratedVideo, first_annotation: int) -> tuple[dict[str, Any], int]:
     """Writes the frames; returns the video's entry of meta_expressions.json and the next free annotation number."""
     images = folder / "JPEGImages" / name
-    images.mkdir(parents=True, exist_ok=True)
+    images.mkdir(parents=True)
     stems = [f"{number:05d}" for number in range(len(video.frames))]
     for stem, frame in zip(stems, video.frames, strict=True):
-        cv2.imwrite(
-            str(images / f"{stem}.jpg"),
-            np.ascontiguousarray(frame[..., ::-1]),
-            [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111],
-        )
+        options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
+        _, code = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), options)
+        (images / f"{stem}.jpg").write_bytes(code)  # cv2.imwrite would pass over a full disk in silence
     expressions = {
         str(i): {
             "exp": sentence.text,
@@ -69,8 +71,13 @@ def write_video(folder: Path, name: str, video: GeneratedVideo, first_annotation
     return entry, first_annotation + len(video.scene.things)
 
 
-def write_set(folder: Path, which: VideoSet) -> None:
-    """Writes a whole set."""
+def write_set(output: Path, which: VideoSet) -> None:
+    """Writes a whole set to a new folder, or nothing. OutputError: the folder is in the way, or cannot be written."""
+    with new_folder(output, overwrite=False) as folder:
+        _write_set(folder, which)
+
+
+def _write_set(folder: Path, which: VideoSet) -> None:
     videos: dict[str, Any] = {}
     masks: dict[str, Any] = {}
     annotation = 0
@@ -85,14 +92,19 @@ def write_set(folder: Path, which: VideoSet) -> None:
     (folder / "mask_dict.json").write_text(json.dumps(masks))
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--set", choices=sorted(SETS), default="heldout")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    arguments = parser.parse_args()
-    write_set(arguments.output, SETS[arguments.set])
+    arguments = parser.parse_args(argv)
+    try:
+        write_set(arguments.output, SETS[arguments.set])
+    except OutputError as error:
+        print(f"mevis: error: {error}", file=sys.stderr)
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
