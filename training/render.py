@@ -46,7 +46,7 @@ def _signed_distance(shape: str, x: NDArray[np.float32], y: NDArray[np.float32],
 
 
 def _shade(texture: str, x: NDArray[np.float32], y: NDArray[np.float32], r: float) -> NDArray[np.float32]:
-    """Brightness factor of the texture at object coordinates, 0.35..1."""
+    """Brightness factor of the texture at object coordinates, 0.24..1."""
     if texture == "striped":
         wave = np.sin(x * np.float32(2 * np.pi / (0.5 * r)) + np.float32(0.8))
     elif texture == "spotted":

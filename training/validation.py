@@ -17,7 +17,7 @@ VALIDATION_MIX = Mix(
 
 
 def validation_batches(count: int) -> list[Batch]:
-    """The same batches every time, disjoint from training's."""
+    """The same batches every time, of seeds that no stage of training comes to."""
     return [make_batch(VALIDATION_SEED + i, VALIDATION_MIX) for i in range(count)]
 
 
