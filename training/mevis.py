@@ -57,7 +57,7 @@ def write_video(folder: Path, name: str, video: GeneratedVideo, first_annotation
     for stem, frame in zip(stems, video.frames, strict=True):
         options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111]
         _, code = cv2.imencode(".jpg", np.ascontiguousarray(frame[..., ::-1]), options)
-        (images / f"{stem}.jpg").write_bytes(code)  # cv2.imwrite would pass over a full disk in silence
+        (images / f"{stem}.jpg").write_bytes(code.tobytes())  # cv2.imwrite would pass over a full disk in silence
     expressions = {
         str(i): {
             "exp": sentence.text,

@@ -9,18 +9,19 @@ python -m glus_edge.training.state begin --run RUN --output DIR      a run that 
 import argparse
 import json
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.checkpoint import save_official
 from glus_edge.training.settings import TrainingSettings
+from glus_edge.training.state_file import load_model, load_state, readable_state, save_state
 from glus_edge.training.steps import Learner
-from glus_edge.training.train import BEGINNING, build_learner, load_model, load_state, save_state
+from glus_edge.training.train import BEGINNING, build_learner
 
 LARGEST_FILE_BYTES = 4_000_000
 PLACE = "place.json"
@@ -52,7 +53,16 @@ def pack(learner: Learner, place: dict[str, Any], folder: Path) -> None:
 
 
 def unpack(folder: Path, learner: Learner) -> dict[str, Any]:
-    """Loads what `pack` wrote into the learner; returns where the run stood."""
+    """Loads what `pack` wrote into the learner; returns where the run stood. InputError: it is not that."""
+    try:
+        return _unpack(folder, learner)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read ({error.strerror}), expected what `pack` writes") from error
+    except (RuntimeError, ValueError, LookupError, SafetensorError) as error:
+        raise InputError(f"{folder}: got {repr(error)[:120]}, expected what `pack` writes of this model") from error
+
+
+def _unpack(folder: Path, learner: Learner) -> dict[str, Any]:
     tensors: dict[str, Tensor] = {}
     for path in sorted(folder.glob("weights-*.safetensors")):
         tensors.update(load_file(path))
@@ -72,13 +82,9 @@ def open_state(path: Path, settings: TrainingSettings, *, lessons: bool) -> tupl
     InputError: there is no such state, or it is of another model.
     """
     learner = build_learner(settings)
-    try:
+    with readable_state(path):
         state = (load_state if lessons else load_model)(path, learner)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}), expected a state of a training run") from error
-    except (RuntimeError, KeyError, UnpicklingError) as error:
-        raise InputError(f"{path}: got {str(error).splitlines()[0]}, expected a state of this model") from error
-    return learner, state["place"]
+        return learner, state["place"]
 
 
 def write_official(learner: Learner, folder: Path) -> None:
@@ -86,12 +92,15 @@ def write_official(learner: Learner, folder: Path) -> None:
     save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
 
 
-def begin(learner: Learner, folder: Path) -> None:
-    """Writes a run that `training.train` takes through all its stages, from these weights. InputError: there is one."""
+def begin(learner: Learner, folder: Path, place: dict[str, Any] | None = None) -> None:
+    """Writes a run that `training.train` goes on with, from these weights; through all its stages where no place is given.
+
+    InputError: the folder has a run.
+    """
     if (folder / STATES["newest"]).exists():
         raise InputError(f"{folder}: got a folder with a run in it, expected one without")
     folder.mkdir(parents=True, exist_ok=True)
-    save_state(folder / STATES["newest"], learner, None, dict(BEGINNING))
+    save_state(folder / STATES["newest"], learner, None, dict(BEGINNING) if place is None else place)
 
 
 def main() -> None:
@@ -118,9 +127,7 @@ def main() -> None:
             begin(learner, arguments.output)
         else:
             learner = build_learner(TrainingSettings())
-            arguments.run.mkdir(parents=True, exist_ok=True)
-            place = unpack(arguments.packed, learner)
-            save_state(arguments.run / "state.pt", learner, None, place)
+            begin(learner, arguments.run, unpack(arguments.packed, learner))
     except InputError as error:
         parser.error(str(error))
 

@@ -28,6 +28,7 @@ from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
 from glus_edge.training.score import score_step, validate_scores
 from glus_edge.training.score_head import ScoreHead
 from glus_edge.training.settings import SCHOOLS, STAGES, Stage, TrainingSettings, stages_from_text
+from glus_edge.training.state_file import load_state, readable_state, save_state
 from glus_edge.training.steps import STEPS, Learner
 from glus_edge.training.tokenizer import NanoTokenizer, train_tokenizer
 from glus_edge.training.validation import validate, validation_batches
@@ -78,37 +79,6 @@ def train_step(
     torch.nn.utils.clip_grad_norm_(live, clip_norm)
     optimizer.step()
     return {name: float(loss.detach()) for name, loss in losses.items()}
-
-
-def save_state(path: Path, learner: Learner, optimizer: TrainingOptimizer | None, place: dict[str, Any]) -> None:
-    """Everything needed to go on from here; written beside and moved, so that a stop at any time is harmless."""
-    state = {
-        "glus": learner.glus.state_dict(),
-        "tower": learner.tower.state_dict(),
-        "heads": learner.heads.state_dict(),
-        "score": learner.score.state_dict(),
-        "optimizer": optimizer.state_dict() if optimizer else None,
-        "place": place,
-    }
-    torch.save(state, path.with_suffix(".tmp"))
-    path.with_suffix(".tmp").replace(path)
-
-
-def load_model(path: Path, learner: Learner) -> dict[str, Any]:
-    """Puts back the weights that ship, those of the lessons left out; returns the whole state."""
-    state: dict[str, Any] = torch.load(path, weights_only=True)
-    learner.glus.load_state_dict(state["glus"])
-    learner.tower.load_state_dict(state["tower"])
-    if "score" in state:  # states of runs begun before there was one have none
-        learner.score.load_state_dict(state["score"])
-    return state
-
-
-def load_state(path: Path, learner: Learner) -> dict[str, Any]:
-    """Puts the weights back; returns the whole state (its "optimizer" and "place")."""
-    state = load_model(path, learner)
-    learner.heads.load_state_dict(state["heads"])
-    return state
 
 
 class Run:
@@ -228,8 +198,10 @@ def _process(rank: int, output: Path, settings: TrainingSettings) -> None:
 
 def _check_begun(output: Path, settings: TrainingSettings) -> None:
     """A run goes on as what it was begun as."""
-    if (output / "state.pt").exists():
-        place = torch.load(output / "state.pt", weights_only=True, mmap=True)["place"]
+    path = output / "state.pt"
+    if path.exists():
+        with readable_state(path):
+            place = torch.load(path, weights_only=True, mmap=True)["place"]
         done = place.get("stages", [])
         own = [stage.name for stage in settings.stages[: len(done)]]
         if done != own:
@@ -242,8 +214,12 @@ def _check_begun(output: Path, settings: TrainingSettings) -> None:
 def train(output: Path, settings: TrainingSettings) -> None:
     """Trains, or goes on training, in `settings.processes` processes of one thread each.
 
-    InputError: the folder holds a run of other stages, or another row of the ablation table.
+    InputError: the folder holds a run of other stages, or another row of the ablation table, or a state that is none.
     """
+    if settings.processes < 1 or settings.seed < 0:
+        raise InputError(
+            f"training: got {settings.processes} processes and seed {settings.seed}, expected at least 1 and at least 0"
+        )
     _check_begun(output, settings)
     output.mkdir(parents=True, exist_ok=True)
     (output / "rendezvous").unlink(missing_ok=True)

@@ -10,8 +10,9 @@ from glus_edge.training import ship as command
 from glus_edge.training.clip import CLIP_FRAMES, CLIP_SEED, CLIP_SENTENCES, CLIP_SIDE, write_clip
 from glus_edge.training.ship import NAME, ShipOptions, ship
 from glus_edge.training.state import unpack
+from glus_edge.training.state_file import save_state
 from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner, save_state
+from glus_edge.training.train import build_learner
 from glus_edge.training.video import SETS
 from tests.training.tiny import tiny_settings
 

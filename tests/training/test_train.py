@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.attention import plain_attention_everywhere
@@ -58,6 +59,47 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tmp_path: Path, monkeypa
     whole, halves = (torch.load(tmp_path / n / "state.pt", weights_only=True) for n in ("whole", "halves"))
     for name, tensor in whole["tower"].items():
         torch.testing.assert_close(tensor, halves["tower"][name])
+
+
+def test_a_run_whose_grounding_collapses_goes_back_to_its_best(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter((0.9, 0.4, 0.8))
+    monkeypatch.setattr("glus_edge.training.train.validate", lambda *_: {"place/all": next(found)})
+    seen: list[torch.Tensor] = []
+
+    def watched(learner: Learner, *arguments: Any) -> dict[str, float]:
+        seen.append(learner.glus.model.mm_projector.weight.detach().clone())
+        return train_step(learner, *arguments)
+
+    monkeypatch.setattr("glus_edge.training.train.train_step", watched)
+    train(tmp_path, replace(tiny_settings(tiny_stage("ground", 3)), validate_every=1))
+    log = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in log if "event" in line] == [2]
+    _, second, third = seen
+    assert torch.equal(second, third)  # the second step is undone
+    assert not torch.equal(
+        second, torch.load(tmp_path / "state.pt", weights_only=True)["glus"]["model.mm_projector.weight"]
+    )
+
+
+def test_gradients_are_the_mean_of_all_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = tiny_stage("masks", 1)
+    batch = make_batch(3, stage.mix(0))
+
+    def gradient() -> torch.Tensor:
+        learner = build_learner(tiny_settings())
+        train_step(learner, stage_optimizer(learner, tiny_settings(stage), 0), batch, stage, 0, 1e9)
+        found = learner.sam.no_mem_embed.grad
+        assert found is not None
+        return found
+
+    def add_another(flat: torch.Tensor) -> None:
+        flat += 3.0 * flat
+
+    alone = gradient()
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    monkeypatch.setattr(dist, "all_reduce", add_another)  # the other process found three times as much
+    torch.testing.assert_close(gradient(), 2.0 * alone)
 
 
 def test_a_run_of_other_stages_is_not_gone_on_with(tmp_path: Path) -> None:
