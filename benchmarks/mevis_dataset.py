@@ -1,6 +1,7 @@
 """A folder in MeViS's format: JPEGImages/<video>/<frame>.jpg, meta_expressions.json and mask_dict.json."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -143,4 +144,5 @@ def _object(value: Any, where: str) -> dict[str, Any]:
 
 
 def _is_plain(name: str) -> bool:
-    return name not in ("", ".", "..") and not set(name) & set("/\\\0")
+    """Whether a name from a file can be that of a folder: no path, and nothing that is no text."""
+    return name not in ("", ".", "..") and not re.search(r"[/\\\0\ud800-\udfff]", name)

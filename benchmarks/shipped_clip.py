@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.coco_rle import RunLengthError, mask_from_rle
+from glus_edge.benchmarks.coco_rle import mask_from_rle
 from glus_edge.benchmarks.datasets import Sentence
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.shipped import shipped_clip
@@ -30,18 +30,25 @@ class ShippedClip:
             self.sentences: Sequence[Sentence] = tuple(
                 Sentence(str(number), str(entry["text"]), str(entry["kind"])) for number, entry in enumerate(entries)
             )
-            self._masks = [[mask_from_rle(code) for code in entry["masks"]] for entry in entries]
+            # [sentences, F, H, W]
+            self._masks = np.stack([np.stack([mask_from_rle(code) for code in entry["masks"]]) for entry in entries])
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); reinstall glus-edge") from error
-        except (ValueError, TypeError, KeyError, RunLengthError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(
                 f"{path}: got {error!r}, expected sentences with a mask a frame; reinstall glus-edge"
             ) from error
 
     def open(self) -> Video:
-        """See ReferringVideo."""
-        return open_video(self._folder / CLIP)
+        """See ReferringVideo. InputError: the truth is of another clip."""
+        video = open_video(self._folder / CLIP)
+        if (video.frame_count, *video.size) != self._masks.shape[1:]:
+            raise InputError(
+                f"{self._folder / TRUTH}: got masks of {self._masks.shape[1:]}, expected {video.frame_count} frames of "
+                f"{tuple(video.size)} as {CLIP} has; reinstall glus-edge"
+            )
+        return video
 
     def truth(self, frame: int) -> NDArray[np.bool_]:
         """See ReferringVideo."""
-        return np.stack([masks[frame] for masks in self._masks])
+        return self._masks[:, frame]

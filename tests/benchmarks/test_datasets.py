@@ -64,6 +64,7 @@ def clip(document):
             "got 77, expected an annotation of mask_dict.json",
         ),
         (lambda d: d["videos"].update({"../../etc": clip(d)}), "expected the plain name of a folder"),
+        (lambda d: d["videos"].update({"half a \ud800": clip(d)}), "expected the plain name of a folder"),
     ],
 )
 def test_expressions_that_do_not_fit_are_named(folder, change, message):

@@ -68,9 +68,27 @@ def test_the_clips_truth_fits_its_frames():
     assert masks.any((2, 3)).all()
 
 
-@pytest.mark.parametrize("content", ["", "{}", '{"sentences": [{"text": "a", "kind": "motion", "masks": [1]}]}'])
+MASK = '{"size": [2, 2], "counts": [4]}'
+ENTRY = '{"text": "a", "kind": "motion", "masks": [%s]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{}", '{"sentences": []}', "[" * 100_000),
+        f'{{"sentences": [{ENTRY % 1}]}}',
+        f'{{"sentences": [{ENTRY % MASK}, {ENTRY % f"{MASK}, {MASK}"}]}}',
+    ],
+)
 def test_a_damaged_truth_is_said(tmp_path, content):
     (tmp_path / "truth.json").write_text(content)
     with pytest.raises(InputError, match="expected sentences with a mask a frame"):
         ShippedClip(tmp_path)
     assert (shipped_clip() / "truth.json").is_file()
+
+
+def test_a_truth_of_another_clip_is_said(tmp_path):
+    (tmp_path / "clip.mp4").write_bytes((shipped_clip() / "clip.mp4").read_bytes())
+    (tmp_path / "truth.json").write_text(f'{{"sentences": [{ENTRY % MASK}]}}')
+    with pytest.raises(InputError, match=r"got masks of \(1, 2, 2\), expected 24 frames of \(320, 320\)"):
+        ShippedClip(tmp_path).open()
