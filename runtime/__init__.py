@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     )
     from glus_edge.runtime.frame import Frame
     from glus_edge.runtime.live import LiveSession
+    from glus_edge.runtime.live_source import Arrival, LiveSource
     from glus_edge.runtime.result import FrameResult, Scores
     from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, VideoRun
     from glus_edge.runtime.video import Video, open_video
@@ -37,6 +38,7 @@ _MODULES = {
     ),
     "frame": ("Frame",),
     "live": ("LiveSession",),
+    "live_source": ("Arrival", "LiveSource"),
     "result": ("FrameResult", "Scores"),
     "segmenter": ("Segmenter", "SegmenterOptions", "VideoRun"),
     "video": ("Video", "open_video"),
@@ -44,6 +46,7 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
+    "Arrival",
     "Bundle",
     "BundleError",
     "CheckpointError",
@@ -53,6 +56,7 @@ __all__ = [
     "GlusEdgeError",
     "InputError",
     "LiveSession",
+    "LiveSource",
     "OutputError",
     "Scores",
     "Segmenter",

@@ -36,6 +36,9 @@ class CommandModule(Protocol):
 COMMANDS = {
     "demo": Command("glus_edge.benchmarks.demo_command", "the small GLUS that ships, on the clip that ships"),
     "segment": Command("glus_edge.runtime.commands.segment", "masks of what sentences name, in every frame of a video"),
+    "stream": Command(
+        "glus_edge.runtime.commands.stream", "masks of live video as it comes: a camera, a stream, a file"
+    ),
     "export": Command(
         "glus_edge.export.command",
         "a GLUS checkpoint becomes a bundle",

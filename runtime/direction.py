@@ -39,13 +39,13 @@ class Direction:
         self._signals: dict[int, Signals] = {}  # of the frame before, of sentences whose object is not lost
         self._scene = Scene()  # of the frame asked about last
 
-    def step(self, frame: Frame) -> FrameResult:
-        """The masks of the next frame."""
+    def step(self, frame: Frame, *, may_ask: bool = True) -> FrameResult:
+        """The masks of the next frame. Without `may_ask` the rules' question waits, unless there is no embedding yet."""
         session, stopwatch = self.session, self.session.stopwatch
         session.features.begin(frame)
         self._recent = [*self._recent, frame][-session.query_frames :]
         self._age = None if self._age is None else self._age + 1
-        asked = self._must_ask(frame)
+        asked = self._age is None or (may_ask and self._must_ask(frame))
         if asked:
             self._ask(frame)
         tracked, verdicts = None, {}
@@ -54,7 +54,7 @@ class Direction:
             self._tracker.condition()
             tracked = self._tracker.decode(self._embedding)
             signals = self._read(tracked, asked)
-            if not asked and self._doubts(signals):
+            if not asked and may_ask and self._doubts(signals):
                 asked = True
                 self._ask(frame)
                 tracked = self._tracker.decode(self._embedding)
@@ -94,8 +94,7 @@ class Direction:
         return other
 
     def _must_ask(self, frame: Frame) -> bool:
-        if self._age is None:
-            return True
+        assert self._age is not None, "the first frame is asked about, whatever the rules"
         if not self._back_off.allows(self._age):
             return False
         change = self._scene.change(frame) if self._rules.watches_scene else 0.0

@@ -33,7 +33,7 @@ class FrameCursor:
             self._begin(from_start=True)
             frame = self._decode_up_to(index)
         if frame is None:
-            raise VideoError(f"{self._decoder.path}: frame {index} is gone, expected the file not to change while read")
+            raise VideoError(f"{self._decoder.name}: frame {index} is gone, expected the file not to change while read")
         return Frame(index, self._index.time(index), upright_rgb(frame))
 
     def close(self) -> None:

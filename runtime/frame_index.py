@@ -68,7 +68,7 @@ def index_frames(decoder: VideoDecoder, progress: Progress = silent) -> FrameInd
             key_frames.append(index)
     whole = _without_broken_end(corrupt)
     if size is None or not whole:
-        raise VideoError(f"{decoder.path}: not one frame could be decoded, expected a video with at least one")
+        raise VideoError(f"{decoder.name}: not one frame could be decoded, expected a video with at least one")
     del times[whole:]
     stated_rate = decoder.stream.average_rate or decoder.stream.guessed_rate or DEFAULT_FRAME_RATE
     timestamps = tuple(time for time in times if time is not None)
@@ -86,7 +86,7 @@ def index_frames(decoder: VideoDecoder, progress: Progress = silent) -> FrameInd
         seekable=seekable,
         size=size,
         frame_rate=frame_rate,
-        truncated=_truncation(decoder, ending, whole, frame_rate),
+        truncated=truncation(decoder, ending, whole, frame_rate),
     )
 
 
@@ -111,10 +111,11 @@ def _frame_rate(stated: Fraction, frames: int, duration: Fraction) -> Fraction:
     return stated if abs(measured / stated - 1) < Fraction(1, 50) else measured.limit_denominator(10_000)
 
 
-def _truncation(decoder: VideoDecoder, ending: str | None, frames: int, frame_rate: Fraction) -> str | None:
+def truncation(decoder: VideoDecoder, ending: str | None, frames: int, frame_rate: Fraction) -> str | None:
+    """Why a source that has been read ended before it says it does, if so; `ending`: what the decoder noticed."""
     stated = decoder.stated_length()
     begin = (decoder.stream.start_time or 0) * (decoder.stream.time_base or Fraction(0))
     read = max(decoder.end, decoder.end - begin)
     if ending is None and stated is not None and stated - read > max(_SLACK_S, _SLACK_FRAMES / frame_rate):
         ending = f"the end of its data after {float(read):.2f} s of the {float(stated):.2f} s it states"
-    return None if ending is None else f"{decoder.path}: after {frames} frames came {ending}"
+    return None if ending is None else f"{decoder.name}: after {frames} frames came {ending}"

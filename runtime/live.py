@@ -55,8 +55,11 @@ class LiveSession:
                 return
             number -= count
 
-    def push(self, rgb: object) -> FrameResult:
+    def push(self, rgb: object, *, may_ask: bool = True) -> FrameResult:
         """The masks of the next frame, uint8 [H, W, 3]; frames may differ in size.
+
+        `may_ask` False: there is no time for the language model on this frame. What the rules would have asked is asked
+        about a later one; a sentence about which nothing has been asked yet, and a context that is due, do not wait.
 
         A numpy array, or any object with `__dlpack__` or `__cuda_array_interface__`. CUDA memory is read in place where
         pixels are made on the device, behind what its producer has enqueued; it may be written again when this returns.
@@ -71,7 +74,7 @@ class LiveSession:
             for batch in self._batches:
                 batch.restart_conversation()
         self._shared.tokens.pin(frozenset(self._context.kept) | frozenset(self._shared.context))
-        result = _joined(frame, [batch.step(frame) for batch in self._batches], self._shared)
+        result = _joined(frame, [batch.step(frame, may_ask=may_ask) for batch in self._batches], self._shared)
         self._shared.let_go()
         return result
 

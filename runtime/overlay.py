@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from fractions import Fraction
 from pathlib import Path
+from types import TracebackType
 
 import av
 import cv2
@@ -23,6 +24,44 @@ _BT709 = 1  # the matrix, primaries and transfer of HD video, as H.264 numbers t
 _LIMITED = 1  # luma from 16 to 235, as every player expects
 
 
+class OverlayWriter:
+    """Writes H.264 in MP4 with the frames' own times; the first frame sets the size, others are fitted into it.
+
+    Use it as a context manager: leaving the block finishes the file.
+    """
+
+    def __init__(self, path: Path, sentences: tuple[str, ...], frame_rate: Fraction) -> None:
+        """`path` may have any suffix. Errors: OSError if the file system refuses."""
+        self._sentences, self._frame_rate = sentences, frame_rate
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream: VideoStream | None = None
+        self._begin, self._last = 0.0, -1
+
+    def add(self, frame: Frame, masks: Masks) -> None:
+        """The next frame. OutputError: there is no H.264 encoder."""
+        picture = draw_legend(draw_masks(frame.rgb, masks), self._sentences)
+        if self._stream is None:
+            self._stream = _stream(self._container, self._frame_rate, picture)
+            self._begin = frame.time
+        fitted = _fitted(picture, self._stream.height, self._stream.width)
+        encoded = av.VideoFrame.from_ndarray(fitted, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
+        self._last = max(self._last + 1, round((frame.time - self._begin) * _CLOCK))
+        encoded.pts, encoded.time_base = self._last, Fraction(1, _CLOCK)
+        self._container.mux(self._stream.encode(encoded))
+
+    def __enter__(self) -> "OverlayWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            if self._stream is not None and kind is None:
+                self._container.mux(self._stream.encode())
+        finally:
+            self._container.close()
+
+
 def write_overlay(
     path: Path,
     frames: Iterable[Frame],
@@ -30,25 +69,10 @@ def write_overlay(
     sentences: tuple[str, ...],
     frame_rate: Fraction,
 ) -> None:
-    """Writes H.264 in MP4 with the frames' own times; the first frame sets the size, others are fitted into it.
-
-    `path` may have any suffix. Errors: OSError if the file system refuses, OutputError if there is no H.264 encoder.
-    """
-    with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream: VideoStream | None = None
-        begin, last = 0.0, -1
+    """All of a video at once. Errors: those of `OverlayWriter`."""
+    with OverlayWriter(path, sentences, frame_rate) as writer:
         for frame in frames:
-            picture = draw_legend(draw_masks(frame.rgb, masks_of(frame)), sentences)
-            if stream is None:
-                stream = _stream(container, frame_rate, picture)
-                begin = frame.time
-            encoded = av.VideoFrame.from_ndarray(_fitted(picture, stream.height, stream.width), format="rgb24")
-            encoded = encoded.reformat(format="yuv420p", dst_colorspace="ITU709")
-            last = max(last + 1, round((frame.time - begin) * _CLOCK))
-            encoded.pts, encoded.time_base = last, Fraction(1, _CLOCK)
-            container.mux(stream.encode(encoded))
-        if stream is not None:
-            container.mux(stream.encode())
+            writer.add(frame, masks_of(frame))
 
 
 def draw_masks(rgb: Picture, masks: Masks) -> Picture:

@@ -12,6 +12,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime.video_address import VideoAddress, file_address
 
 _TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
 
@@ -19,27 +20,35 @@ _TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
 class VideoDecoder:
     """Frames of a file's first video stream in the order they are shown, from the start or from a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Errors: VideoError if the file cannot be opened, is no video, or has no video stream."""
-        self.path = path
+    def __init__(self, source: Path | VideoAddress) -> None:
+        """Errors: VideoError if the source cannot be opened, is no video, or has no video stream."""
+        self._address = file_address(source) if isinstance(source, Path) else source
+        self.name = self._address.name
         self._open()
 
     def _open(self) -> None:
+        address = self._address
         try:
-            # Absolute: FFmpeg takes the part before a colon in a relative name for a protocol.
-            self._container = av.open(str(self.path.resolve()))
+            self._container = av.open(
+                address.url, format=address.container, options=dict(address.options), timeout=address.patience_s
+            )
         except (av.error.FFmpegError, OSError) as error:
+            expected = (
+                "a camera or stream that is there and sends video"
+                if address.live
+                else "a whole video file or a folder of frames; a file cut off while it was recorded may lack its index"
+            )
             raise VideoError(
-                f"{self.path}: not a video that can be read ({error.strerror}), expected a whole video file or a "
-                "folder of frames; a file cut off while it was recorded may lack its index"
+                f"{self.name}: not a video that can be read ({error.strerror}), expected {expected}"
             ) from error
         streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
         if not streams or self._container.format.name in _TEXT_FORMATS:
             kind = self._container.format.long_name or self._container.format.name
             self._container.close()
-            raise VideoError(f"{self.path}: no video stream in this file ({kind}), expected a video file")
+            raise VideoError(f"{self.name}: no video stream in this file ({kind}), expected a video file")
         self.stream: VideoStream = streams[0]
-        self.stream.thread_type = "AUTO"
+        # Decoding frames side by side holds back as many as there are threads.
+        self.stream.thread_type = "SLICE" if address.live else "AUTO"
         self.damage: str | None = None  # why decoding ended before the file says it should; known once it has ended
         self.end = Fraction(0)  # seconds up to which packets were read
 
@@ -50,7 +59,7 @@ class VideoDecoder:
             try:
                 decoded = packet.decode()
             except (av.error.FFmpegError, OSError) as error:
-                if not started:
+                if not started or self._address.live:  # a torn packet does not end a stream
                     continue
                 self.damage = f"a part that cannot be decoded ({error.strerror})"
                 break
@@ -70,7 +79,7 @@ class VideoDecoder:
             self._container.seek(timestamp, stream=self.stream, backward=True)
         except (av.error.FFmpegError, OSError) as error:
             raise VideoError(
-                f"{self.path}: got {error.strerror} when searching it, expected a seekable file"
+                f"{self.name}: got {error.strerror} when searching it, expected a seekable file"
             ) from error
 
     def rewind(self) -> None:

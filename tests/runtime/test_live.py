@@ -42,6 +42,30 @@ def test_a_long_stream_is_segmented_though_its_context_changes(segmenter, pictur
         assert session.push(picture).scores[0].segmented
 
 
+@pytest.mark.parametrize("policy", ["exact", "window", "rolling"])
+@pytest.mark.parametrize("refresh", ["always", "every:3", "verify:1,1"])
+def test_where_there_is_no_time_the_question_waits(segmenter, pictures, policy, refresh):
+    """Every fourth frame has time; on those even `every:3` has come due."""
+    session = segmenter.stream(["a thing"], policy=policy, refresh=refresh)
+    results = [session.push(picture, may_ask=index % 4 == 0) for index, picture in enumerate(pictures[:12])]
+    assert [result.asked for result in results] == [index % 4 == 0 for index in range(12)]
+    assert all(result.scores[0].segmented for result in results)
+
+
+def test_a_sentence_without_an_embedding_is_asked_about_at_once(segmenter, pictures):
+    session = segmenter.stream(["a thing"], refresh="once")
+    assert session.push(pictures[0], may_ask=False).asked
+    session.add("another")
+    assert session.push(pictures[1], may_ask=False).scores[1].segmented
+
+
+def test_frames_that_are_not_asked_about_are_as_with_a_rule_that_does_not(segmenter, pictures):
+    ruled = masks(segmenter.stream(["a thing"], policy="window", refresh="every:4"), pictures[:8])
+    session = segmenter.stream(["a thing"], policy="window", refresh="every:1")
+    timed = [session.push(picture, may_ask=index % 4 == 0).masks for index, picture in enumerate(pictures[:8])]
+    assert all(np.array_equal(wanted, got) for wanted, got in zip(ruled, timed, strict=True))
+
+
 @pytest.mark.parametrize(("policy", "refresh"), [("window", "always"), ("rolling", "every:3"), ("exact", "always")])
 def test_an_added_sentence_leaves_the_others_as_they_are(segmenter, pictures, policy, refresh):
     alone = masks(segmenter.stream(["a thing", LONG], policy=policy, refresh=refresh), pictures)

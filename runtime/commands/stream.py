@@ -1,0 +1,125 @@
+"""`glus-edge stream SOURCE SENTENCE [SENTENCE ...]`: masks of live video as it comes, a line of JSON per frame."""
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import av
+
+from glus_edge.runtime.atomic_file import written_aside
+from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
+from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
+from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.deadline import Deadline
+from glus_edge.runtime.errors import InputError, OutputError, VideoError
+from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.live import LiveSession
+from glus_edge.runtime.live_source import LiveSource
+from glus_edge.runtime.overlay import Masks, OverlayWriter
+from glus_edge.runtime.pipeline import Behind
+from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.stream_record import KeepingUp, line_of
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a camera (0, /dev/video0), an address (rtsp://, http://, ...), or a video file",
+    )
+    parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to segment; one batch for all sentences")
+    add_bundle_argument(parser)
+    parser.add_argument(
+        "--deadline-ms",
+        type=float,
+        metavar="MS",
+        help="from a frame's arrival to its masks: the language model is asked only about frames for which there is time, "
+        "but every 30th at the latest",
+    )
+    parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames (default: when the source ends)")
+    parser.add_argument("--overlay", type=Path, metavar="FILE.mp4", help="write the frames with their masks drawn")
+    parser.add_argument("--overwrite", action="store_true", help="replace the --overlay file if there is one")
+    add_loop_arguments(parser)
+    parser.set_defaults(policy="window")
+    add_engine_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs until the source ends, N frames are done or Ctrl-C is pressed, and says how it kept up."""
+    deadline = None if arguments.deadline_ms is None else Deadline(arguments.deadline_ms)
+    if arguments.frames is not None and arguments.frames < 1:
+        raise InputError(f"--frames: got {arguments.frames}, expected at least 1")
+    if arguments.overlay is not None and arguments.overlay.exists() and not arguments.overwrite:
+        raise OutputError(f"{arguments.overlay}: exists already; choose another file or pass --overwrite")
+    choice = choice_from_arguments(arguments)
+    keeping_up = KeepingUp(arguments.deadline_ms)
+    broken: VideoError | None = None
+    with (
+        Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
+        LiveSource(arguments.source) as source,
+    ):
+        session = segmenter.stream(arguments.sentences, **asdict(choice))
+        with _overlay(arguments.overlay, session, source) as drawn:
+            try:
+                _frames(source, session, deadline, keeping_up, arguments.frames, drawn)
+            except (KeyboardInterrupt, VideoError) as error:
+                if not keeping_up.frames:
+                    raise
+                broken = error if isinstance(error, VideoError) else None  # Ctrl-C is how a live run usually ends
+        print(f"{source.name}: {keeping_up.summary()}", file=sys.stderr)
+    if broken is not None:
+        raise broken
+    return 0
+
+
+@contextmanager
+def _overlay(
+    path: Path | None, session: LiveSession, source: LiveSource
+) -> "Iterator[Behind[tuple[Frame, Masks]] | None]":
+    """Draws and encodes in a thread of its own; the file is there when the block has ended, or not at all."""
+    if path is None:
+        yield None
+        return
+    try:
+        with written_aside(path) as part:
+            part.touch()  # FFmpeg finds out with the first frame whether a file can be written
+            with (
+                OverlayWriter(part, session.sentences, source.frame_rate) as writer,
+                Behind[tuple[Frame, Masks]](lambda drawn: writer.add(*drawn)) as behind,
+            ):
+                yield behind
+    except av.error.FFmpegError as error:
+        raise OutputError(f"{path}: cannot be encoded ({error.strerror}), expected frames H.264 can hold") from error
+
+
+def _frames(
+    source: LiveSource,
+    session: LiveSession,
+    deadline: Deadline | None,
+    keeping_up: KeepingUp,
+    frames: int | None,
+    drawn: "Behind[tuple[Frame, Masks]] | None",
+) -> None:
+    last = -1
+    for arrival in source:
+        begin = time.perf_counter()
+        may_ask = deadline is None or deadline.allows(1e3 * (begin - arrival.arrived))
+        result = session.push(arrival.rgb, may_ask=may_ask)
+        end = time.perf_counter()
+        if deadline is not None:
+            deadline.note(result.asked, 1e3 * (end - begin))
+        latency_ms, passed_over = 1e3 * (end - arrival.arrived), arrival.number - last - 1
+        last = arrival.number
+        keeping_up.note(result, latency_ms, passed_over)
+        print(line_of(arrival, result, latency_ms, passed_over), flush=True)
+        if drawn is not None:
+            drawn.put((Frame(arrival.number, arrival.time, arrival.rgb), result.masks))
+        if keeping_up.frames == frames:
+            return
+    if not keeping_up.frames:
+        raise VideoError(f"{source.name}: not one frame came, expected video")

@@ -1,0 +1,128 @@
+"""Frames as they arrive: a camera, a stream on the network, or a recording played at its own pace."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from types import TracebackType
+
+import numpy as np
+from av.video.frame import VideoFrame
+from numpy.typing import NDArray
+
+from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime.frame_index import truncation
+from glus_edge.runtime.upright import upright_rgb
+from glus_edge.runtime.video_address import video_address
+from glus_edge.runtime.video_decoder import VideoDecoder
+
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """One frame of a live source."""
+
+    rgb: NDArray[np.uint8]  # [H, W, 3], upright
+    number: int  # among all frames the source sent, from 0; what is left out was passed over
+    time: float  # seconds since the source's first frame, by the source's clock
+    arrived: float  # seconds, by the clock of `LiveSource`: when its frame had been decoded
+
+
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    frame: VideoFrame
+    number: int
+    time: float
+    arrived: float
+
+
+class LiveSource:
+    """Iterate it: each item is the newest frame there is; frames that came while you were busy are passed over.
+
+    One frame is held, however long the source runs. Use it as a context manager.
+    """
+
+    def __init__(self, source: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        """`source`: a camera (`0`, `/dev/video0`), an address (`rtsp://...`), or a video file.
+
+        Errors: InputError for an address of a kind that is not read, VideoError for a source that cannot be opened.
+        """
+        address = video_address(source)
+        self.name = address.name
+        self._clock = clock
+        self._decoder = VideoDecoder(address)
+        # What has a length is a recording, wherever it lies.
+        self._own_pace = address.live and self._decoder.stated_length() is None
+        self.frame_rate = self._decoder.stream.average_rate or Fraction(25)  # as the source says; per second
+        self._news = threading.Condition()
+        self._newest: _Decoded | None = None
+        self._over = False
+        self._broken: str | None = None
+        self._error: BaseException | None = None
+        self._stopped = threading.Event()
+        self.seen = 0  # frames that arrived
+        self.taken = 0  # frames that were handed out
+        self._thread = threading.Thread(target=self._read, name="glus-edge-source", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Arrival]:
+        """Until the source ends. VideoError: it broke off."""
+        while (arrival := self._next()) is not None:
+            yield arrival
+
+    def close(self) -> None:
+        """Lets go of the source; one that is waited for is let go when it answers, or after its patience."""
+        self._stopped.set()
+        self._thread.join(timeout=0.5)
+
+    def __enter__(self) -> "LiveSource":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _next(self) -> Arrival | None:
+        with self._news:
+            self._news.wait_for(lambda: self._newest is not None or self._over)
+            newest, self._newest = self._newest, None
+        if newest is not None:
+            self.taken += 1
+            return Arrival(upright_rgb(newest.frame), newest.number, newest.time, newest.arrived)
+        if self._error is not None:
+            raise self._error
+        if self._broken is not None:
+            raise VideoError(f"{self._broken}, expected it to go on; check the source and the way to it")
+        return None
+
+    def _seconds(self, frame: VideoFrame, number: int) -> float:
+        """By the source's clock. A frame's own `time` is not known of the last ones a decoder gives."""
+        unit = self._decoder.stream.time_base
+        return number / float(self.frame_rate) if frame.pts is None or unit is None else float(frame.pts * unit)
+
+    def _read(self) -> None:
+        """In a thread of its own: decodes without pause, so that nothing waits in the source's buffers."""
+        try:
+            begin = 0.0
+            for number, frame in enumerate(self._decoder.frames()):
+                seconds = self._seconds(frame, number)
+                if not number:
+                    first, begin = seconds, self._clock()
+                seconds -= first
+                if not self._own_pace:
+                    self._stopped.wait(max(0.0, begin + seconds - self._clock()))
+                if self._stopped.is_set():
+                    return
+                with self._news:
+                    self._newest = _Decoded(frame, number, seconds, self._clock())
+                    self.seen += 1
+                    self._news.notify()
+            self._broken = truncation(self._decoder, self._decoder.damage, self.seen, self.frame_rate)
+        except BaseException as error:  # noqa: BLE001 - raised where the next frame is asked for
+            self._error = error
+        finally:
+            self._decoder.close()
+            with self._news:
+                self._over = True
+                self._news.notify()

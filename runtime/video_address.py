@@ -1,0 +1,68 @@
+"""Where live video comes from, as the user wrote it: a camera, an address on the network, or a file."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from glus_edge.runtime.errors import InputError, VideoError
+
+SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps", "srt", "udp")
+PATIENCE_S = 5.0  # without data from the network before a stream counts as lost
+
+# A playlist that comes from the network may name no file of this machine.
+_ON_NETWORK = {"protocol_whitelist": "crypto,http,https,rtmp,rtp,rtsp,rtsps,srt,tcp,tls,udp"}
+_EXPECTED = "expected a camera (0, /dev/video0), an address such as rtsp://HOST/PATH, or a video file"
+
+
+@dataclass(frozen=True)
+class VideoAddress:
+    """What FFmpeg is asked to open."""
+
+    name: str  # for messages: without a password
+    url: str
+    live: bool = False  # frames come at their own pace, whether we are ready or not
+    container: str | None = None  # FFmpeg's name of the format where it cannot be told from the data
+    options: Mapping[str, str] = field(default_factory=dict)
+    patience_s: float | None = None
+
+
+def file_address(path: Path) -> VideoAddress:
+    """A file's."""
+    # Absolute: FFmpeg takes the part before a colon in a relative name for a protocol.
+    return VideoAddress(str(path), str(path.resolve()))
+
+
+def video_address(text: str) -> VideoAddress:
+    """What a user's text names. InputError: a kind of address that is not read; VideoError: there is no such file."""
+    camera = re.fullmatch(r"(?:/dev/video)?([0-9]{1,3})", text)
+    if camera:
+        device = f"/dev/video{int(camera[1])}"
+        return VideoAddress(device, device, live=True, container="v4l2")
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    if scheme:
+        return _network_address(text, scheme[1].lower())
+    path = Path(text)
+    if path.is_dir():
+        raise VideoError(f"{text}: got a folder, {_EXPECTED}; `glus-edge segment` reads folders of frames")
+    if not path.exists():
+        raise VideoError(f"{text}: no such file, {_EXPECTED}")
+    return file_address(path)
+
+
+def _network_address(text: str, scheme: str) -> VideoAddress:
+    try:
+        parts = urlsplit(text)
+    except ValueError as error:
+        raise InputError(f"source: got an address that cannot be read ({error}), {_EXPECTED}") from error
+    host = parts.netloc.rpartition("@")[2]
+    name = urlunsplit((scheme, host, parts.path, "", ""))
+    if scheme not in SCHEMES:
+        raise InputError(f"source: got {name}, expected an address that begins with one of {', '.join(SCHEMES)}")
+    if not host and scheme != "udp":
+        raise InputError(f"source: got {name} without a host, {_EXPECTED}")
+    options = dict(_ON_NETWORK)
+    if scheme.startswith("rtsp"):
+        options["rtsp_transport"] = "tcp"  # by UDP a lost packet is a torn picture
+    return VideoAddress(name, text, live=True, options=options, patience_s=PATIENCE_S)
