@@ -1,3 +1,5 @@
+import hashlib
+import json
 from collections import Counter
 
 import numpy as np
@@ -66,3 +68,18 @@ def test_the_fixed_sets_are_disjoint_from_training_and_from_each_other() -> None
     assert all(r.start >= 2**40 for r in ranges)
     assert not set(ranges[0]) & set(ranges[1])
     assert HELD_OUT.videos == 200
+
+
+# Of the numbers of frames, sentences, kinds and targets. A change of it makes all figures measured on the set another set's.
+HELD_OUT_SHA256 = "1320e88a08d167c3638f7130e6670536587dd1b6d29705dd3472423220c429e7"
+
+
+def test_the_held_out_set_is_the_one_whose_figures_are_published() -> None:
+    digest = hashlib.sha256()
+    for number in range(HELD_OUT.videos):
+        seed = HELD_OUT.first_seed + 1000 * number
+        video = generate_video(seed, size=16, sentences=5, difficulty=HELD_OUT.difficulty, frames=np.array([0]))
+        said = [(sentence.text, sentence.kind, sentence.targets) for sentence in video.sentences]
+        digest.update(json.dumps([video.scene.frames, said]).encode())
+    assert (HELD_OUT.size, HELD_OUT.sentences) == (160, 5)
+    assert digest.hexdigest() == HELD_OUT_SHA256
