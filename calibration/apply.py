@@ -16,9 +16,9 @@ from glus_edge.calibration.embedding import write_embedding
 from glus_edge.calibration.graph_matrices import graph_matrices
 from glus_edge.calibration.norm_groups import NormGroup, norm_groups, with_shifts
 from glus_edge.calibration.qdq import EightBits, with_eight_bits
-from glus_edge.calibration.recipe import SOURCE, Recipe, used_scales
+from glus_edge.calibration.recipe import SCALES, SOURCE, Recipe, used_scales
 from glus_edge.export.language_graph import write_language_model
-from glus_edge.export.scaled_weights import ScaledWeights, useful_scales
+from glus_edge.export.scaled_weights import GROUPS, ScaledWeights, useful_scales
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.manifest import GraphEntry, Manifest
@@ -51,7 +51,9 @@ def apply_recipe(source: Bundle, recipe: Recipe, scales: Scales, folder: Path, r
 
 
 def check_recipe(source: Bundle, recipe: Recipe) -> None:
-    """Raises InputError unless the recipe was made from this very bundle."""
+    """Raises InputError unless the recipe was made from this very bundle, and names no graph but its own."""
+    if unknown := sorted(set(recipe.graphs) - set(GRAPHS)):
+        raise InputError(f"recipe: graphs: got {unknown[0]!r}, expected some of {', '.join(GRAPHS)}")
     for graph, digest in recipe.source_sha256.items():
         entry = source.manifest.graphs.get(graph)
         if entry is None or entry.graph.sha256 != digest:
@@ -88,11 +90,15 @@ def _write_language(source: Bundle, graph: str, recipe: Recipe, scales: Scales, 
         for name, matrix in recipe.graphs[graph].items()
     }
     _check_known(graph, chosen, whole.names())
-    # what most matrices have is what the graph is said to have
-    weights = Counter(chosen.values()).most_common(1)[0][0]
     everything = dict.fromkeys(whole.names(), entry.weights) | chosen
+    # what most matrices have is what the graph is said to have
+    weights = Counter(everything.values()).most_common(1)[0][0]
     path = folder / f"{graph}.onnx"
-    scaled = ScaledWeights(whole, useful_scales(scales, chosen)) if recipe.awq else whole
+    folded = useful_scales(scales, chosen) if recipe.awq else {}
+    for name, scale in folded.items():
+        layer, group = next((name.removesuffix(each.name), each) for each in GROUPS if name.endswith(f".{each.name}"))
+        _check_size(name, len(scale), whole.shape(layer + group.matrices[0])[0])
+    scaled = ScaledWeights(whole, folded)
     write_language_model(scaled, source.manifest.model, path, entry.compute, weights, matrices=everything)
     return weights
 
@@ -112,10 +118,15 @@ def _write_encoder(source: Bundle, graph: str, recipe: Recipe, scales: Scales, f
         if name.startswith(f"{graph}/")
     }
     groups = norm_groups(model, matrices)
+    channels = {matrix.name: matrix.shape[0] for matrix in matrices}
+    for name in shifts.keys() & channels.keys():
+        _check_size(f"{graph}/{name}", len(shifts[name]), channels[name])
     check_shifts(graph, recipe, groups, shifts)
     edited = with_eight_bits(with_shifts(model, groups, shifts), matrices, choices)
     (folder / f"{graph}.onnx").write_bytes(edited.SerializeToString(deterministic=True))
-    return Counter(choice.precision for choice in choices.values()).most_common(1)[0][0]
+    stored = source.manifest.graphs[graph].weights
+    kinds = Counter(choices[matrix.name].precision if matrix.name in choices else stored for matrix in matrices)
+    return kinds.most_common(1)[0][0]
 
 
 def check_shifts(
@@ -131,6 +142,14 @@ def check_shifts(
                 f"recipe: graphs.{graph}.{name}.shift: got {matrix.shift!r}, expected {divided!r}, as all that read the "
                 "same norm"
             )
+
+
+def _check_size(name: str, scales: int, channels: int) -> None:
+    if scales != channels:
+        raise InputError(
+            f"{SCALES}: {name}: got {scales} scales, expected {channels}, one for each input channel; keep it beside the "
+            "recipe it was written with"
+        )
 
 
 def _check_known(graph: str, named: Iterable[str], known: Iterable[str]) -> None:

@@ -11,6 +11,7 @@ from glus_edge.calibration.apply import apply_recipe
 from glus_edge.calibration.budget import Budget, Option, Step, Unit, ladder, within_loss, within_size
 from glus_edge.calibration.bundle_files import file_entry, size_bytes
 from glus_edge.calibration.clips import Clip, open_clips
+from glus_edge.calibration.embedding import embedding_bytes
 from glus_edge.calibration.journal import Journal
 from glus_edge.calibration.masks import Loss, MaskJudge
 from glus_edge.calibration.measure import Scales, measure
@@ -32,13 +33,13 @@ def calibrate(settings: CalibrationSettings, report: Report) -> Manifest:
     What was measured lies in '.NAME.calibration' beside the output until then, so that a calibration that was stopped goes
     on. Errors: InputError (clips, budget, settings), BundleError, OutputError.
     """
-    budget = Budget.parse(settings.budget) if settings.budget else None
+    budget = Budget.parse(settings.budget) if settings.budget is not None else None
     if budget and budget.points is not None and settings.rank != "masks":
         raise InputError("--budget: got a loss in J&F with --rank tensors, expected --rank masks, which measures it")
     source = Bundle.open(settings.bundle)
     clips = open_clips(settings.clips, settings.count)
-    journal = Journal(_journal_folder(settings.output), _key(source, settings, clips))
     with new_folder(settings.output, settings.overwrite) as folder:
+        journal = Journal(_journal_folder(settings.output), _key(source, settings, clips))
         recipe, scales = measure(source, clips, settings, journal, report)
         with tempfile.TemporaryDirectory(prefix="measured-", dir=folder) as work:
             recipe = _choose(source, recipe, scales, clips, settings, budget, journal, Path(work), report)
@@ -85,7 +86,7 @@ def _choose(
     if settings.rank == "tensors":
         ranking = Ranking(source, recipe, scales, None, journal, folder)
         steps, harm = _ladder(units, ranking, report)
-        taken = _taken(steps, budget, source, None)
+        taken = _taken(steps, budget, source, recipe.token_embedding, None)
         return replace(recipe.with_precisions(_precisions(units, steps[:taken])), harm=harm)
     report("segmenting the clips with the bundle as it is")
     with closing(MaskJudge(source, clips, settings.frames, settings.sentences)) as judge:
@@ -95,7 +96,7 @@ def _choose(
         def loss(count: int) -> Loss:
             return ranking.loss(_precisions(units, steps[:count]), f"first-{count}-steps")
 
-        taken = _taken(steps, budget, source, loss)
+        taken = _taken(steps, budget, source, recipe.token_embedding, loss)
         lost = loss(taken) if taken else Loss(0.0, 0.0)
         measured = {"j_and_f_lost": lost.j_and_f, "mask_iou_lost": lost.mask_iou, "j_and_f_of_source": judge.score}
         against = "the true masks" if judge.truth_known else "the unquantised bundle's masks"
@@ -116,11 +117,14 @@ def _ladder(units: Units, ranking: Ranking, report: Report) -> tuple[list[Step],
     return ladder(units.source_bytes, options), harm
 
 
-def _taken(steps: list[Step], budget: Budget | None, source: Bundle, loss: Callable[[int], Loss] | None) -> int:
+def _taken(
+    steps: list[Step], budget: Budget | None, source: Bundle, embedding: str, loss: Callable[[int], Loss] | None
+) -> int:
     if budget is None:
         return len(steps)
     if budget.size_bytes is not None:
-        return within_size(steps, size_bytes(source.manifest), budget.size_bytes)
+        whole = size_bytes(source.manifest) - source.manifest.token_embedding.size_bytes
+        return within_size(steps, whole + embedding_bytes(source, embedding), budget.size_bytes)
     assert loss is not None
     assert budget.points is not None
     measured = loss

@@ -80,6 +80,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Calibrates; 0, or a GlusEdgeError for the command line to print."""
     if (arguments.clips is None) == (arguments.recipe is None):
         raise InputError("calibrate: got neither or both of --clips and --recipe, expected exactly one")
+    if arguments.recipe is not None and arguments.budget is not None:
+        raise InputError("--budget: got one beside --recipe, which says what is lowered; give one of the two")
     # Behind the arguments: torch takes seconds to import, and a wrong argument is answered at once.
     from glus_edge.calibration.bundle_files import size_bytes
     from glus_edge.calibration.calibrate import apply, calibrate

@@ -9,6 +9,9 @@ from glus_edge.calibration.recipe import SOURCE
 from glus_edge.export.token_embedding import SLICE_ROWS, write_table
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.manifest import FileEntry
+from glus_edge.runtime.token_embedding import record_type
+
+HEAD_BYTES = 256  # of a .npy, at the most
 
 
 def write_embedding(source: Bundle, precision: str, folder: Path) -> FileEntry:
@@ -22,3 +25,11 @@ def write_embedding(source: Bundle, precision: str, folder: Path) -> FileEntry:
     parts = (table[start : start + SLICE_ROWS] for start in range(0, rows, SLICE_ROWS))
     write_table(folder / entry.file, precision, width, rows, parts)
     return file_entry(folder / entry.file)
+
+
+def embedding_bytes(source: Bundle, precision: str) -> int:
+    """What `write_embedding` puts there, at the most."""
+    if precision == SOURCE:
+        return source.manifest.token_embedding.size_bytes
+    rows, width = source.token_embedding().shape
+    return rows * (record_type(width).itemsize if precision == "int8" else 2 * width) + HEAD_BYTES

@@ -64,12 +64,11 @@ class _Inputs(NamedTuple):
 def encoder_feeds(bundle: Bundle, clips: Sequence[Clip], images: int) -> dict[str, Feeds]:
     """Pixels of up to `images` frames spread over the clips, as both towers get them. Errors: VideoError."""
     frames = []
-    each = max(1, -(-images // len(clips)))
-    for clip in clips:
+    for number, clip in enumerate(clips[:images]):
+        share = -(-(images - number) // len(clips))  # the first clips give one more where it does not divide
         with closing(clip.open()) as video:
-            places = np.linspace(0, video.frame_count - 1, min(each, video.frame_count)).astype(int)
-            frames += [video.read(int(place)).rgb for place in dict.fromkeys(places)]
-    del frames[images:]
+            places = np.linspace(0, video.frame_count - 1, min(share, video.frame_count)).astype(int)
+            frames += [video.read(int(place)).rgb for place in places]
     manifest = bundle.manifest
     return {
         "clip_encoder": [{"clip_pixels": clip_pixels(rgb, manifest.clip)[None]} for rgb in frames],

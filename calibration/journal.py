@@ -1,13 +1,14 @@
 """Measurements kept as they are made, so that a calibration that was stopped goes on where it stood."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from glus_edge.runtime.atomic_file import write_file, written_aside
+from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.errors import OutputError
 
 KEY = "key.json"
@@ -25,7 +26,7 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / KEY).is_file() or (folder / KEY).read_bytes() != text:
                 self.remove()
-                folder.mkdir()
+                folder.mkdir(exist_ok=True)
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written ({error.strerror}), expected room to work in") from error
         write_file(folder / KEY, text)
@@ -49,13 +50,15 @@ class Journal:
     def put(self, name: str, value: Value, tensors: dict[str, torch.Tensor] | None = None) -> None:
         """Keeps a measurement; the .json comes last, so that what has one is whole. OutputError: a full disk."""
         if tensors is not None:
-            with written_aside(self.folder / f"{name}.safetensors") as part:
-                save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part)
+            # its own save_file leaves a file of another name where it is stopped, and says a full disk in its own error
+            content = save({key: tensor.contiguous() for key, tensor in tensors.items()})
+            write_file(self.folder / f"{name}.safetensors", content)
         write_file(self.folder / f"{name}.json", json.dumps(value).encode())
 
     def remove(self) -> None:
-        """Deletes the folder and what this class put there."""
+        """Deletes what this class put there, and the folder unless something else lies in it."""
         for path in self.folder.glob("*"):
             if path.suffix in (".json", ".safetensors", ".part"):
                 path.unlink()
-        self.folder.rmdir()
+        with suppress(OSError):
+            self.folder.rmdir()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
-from glus_edge.runtime.atomic_file import write_file, written_aside
+from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.schema import SchemaError, from_json, to_json
 
@@ -89,6 +89,7 @@ def read_recipe(path: Path) -> Recipe:
     try:
         document = json.loads(path.read_bytes())
         recipe = from_json(Recipe, document)
+        json.dumps(document, allow_nan=False)  # NaN and infinity pass as floats
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}), expected a recipe of `glus-edge calibrate`"
@@ -139,6 +140,5 @@ def read_scales(path: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
 def write_recipe(folder: Path, recipe: Recipe, scales: Mapping[str, torch.Tensor]) -> None:
     """Writes RECIPE, and SCALES if any. OutputError: the folder cannot be written to."""
     if scales:
-        with written_aside(folder / SCALES) as part:
-            save_file({name: scale.contiguous() for name, scale in scales.items()}, part)
+        write_file(folder / SCALES, save({name: scale.contiguous() for name, scale in scales.items()}))
     write_file(folder / RECIPE, json.dumps(to_json(recipe), indent=1, allow_nan=False).encode() + b"\n")

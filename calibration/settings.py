@@ -5,6 +5,7 @@ from pathlib import Path
 
 from glus_edge.calibration.encoder_statistics import AUTO
 from glus_edge.calibration.ranges import METHODS
+from glus_edge.calibration.recipe import EMBEDDING_PRECISIONS
 from glus_edge.runtime.errors import InputError
 
 MEASURES = ("masks", "tensors")
@@ -37,6 +38,7 @@ class CalibrationSettings:
             ("--rank", self.rank, MEASURES),
             ("--ranges", self.ranges, (AUTO, *METHODS)),
             ("--encoders", self.encoders, EIGHT_BITS),
+            ("--embedding", self.embedding, EMBEDDING_PRECISIONS),
         ):
             if value not in known:
                 raise InputError(f"{option}: got {value!r}, expected one of {', '.join(known)}")

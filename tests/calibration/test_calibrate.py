@@ -6,10 +6,16 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
+from glus_edge.benchmarks.memory_video import MemoryVideo
 from glus_edge.calibration import calibrate as module
+from glus_edge.calibration.budget import Budget
+from glus_edge.calibration.bundle_files import size_bytes
 from glus_edge.calibration.calibrate import apply, calibrate
-from glus_edge.calibration.clips import open_clips
+from glus_edge.calibration.clips import Clip, open_clips
+from glus_edge.calibration.embedding import embedding_bytes
 from glus_edge.calibration.encoder_statistics import encoder_feeds, encoder_ranges
 from glus_edge.calibration.graph_matrices import graph_matrices
 from glus_edge.calibration.qdq import EightBits, with_eight_bits
@@ -18,6 +24,7 @@ from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.runtime import cli
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import BundleError, InputError, OutputError
+from glus_edge.runtime.preprocess import clip_pixels
 from glus_edge.runtime.segmenter import Segmenter
 from tests.runtime.golden import FRAMES, relative_l2, sentence
 
@@ -120,6 +127,9 @@ def test_an_edited_recipe_is_applied(lowest: Path, golden_bundle: Path, tmp_path
         ),
         (lambda d: d.update(version=9), "version 9"),
         (lambda d: d.update(awq="yes"), "awq: got 'yes'"),
+        (lambda d: d["graphs"].update(clip={}), "graphs: got 'clip', expected some of"),
+        (lambda d: d["graphs"]["clip_encoder"]["mm_projector.weight"].update(reach=float("inf")), "not JSON compliant"),
+        (lambda d: d["measured"].update(j_and_f_lost=float("nan")), "not JSON compliant"),
     ],
 )
 def test_a_recipe_that_cannot_be_followed_is_named(
@@ -132,6 +142,62 @@ def test_a_recipe_that_cannot_be_followed_is_named(
     with pytest.raises(InputError, match=message):
         apply(golden_bundle, tmp_path / RECIPE, tmp_path / "out", False, lambda line: None)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.input", "image_encoder/trunk.blocks.2.attn.qkv.weight"])
+def test_scales_of_another_size_are_named(lowest: Path, golden_bundle: Path, tmp_path: Path, name: str) -> None:
+    document = json.loads((lowest / RECIPE).read_text())
+    graph, _, matrix = name.rpartition("/")
+    for known, entry in document["graphs"]["image_encoder"].items():
+        entry["shift"] = matrix if graph and known == matrix else ""
+    (tmp_path / RECIPE).write_text(json.dumps(document))
+    save_file(load_file(lowest / "recipe.safetensors") | {name: torch.ones(5)}, tmp_path / "recipe.safetensors")
+    with pytest.raises(InputError, match=rf"recipe\.safetensors: {name}: got 5 scales, expected \d\d"):
+        apply(golden_bundle, tmp_path / RECIPE, tmp_path / "out", False, lambda line: None)
+
+
+def test_a_graph_is_said_to_have_what_most_of_its_matrices_have(
+    lowest: Path, golden_bundle: Path, tmp_path: Path
+) -> None:
+    document = json.loads((lowest / RECIPE).read_text()) | {"awq": False}
+    kept = {"clip_encoder": "mm_projector.weight", "language_model": "lm_head.weight"}
+    document["graphs"] = {graph: {name: document["graphs"][graph][name]} for graph, name in kept.items()}
+    (tmp_path / RECIPE).write_text(json.dumps(document))
+    manifest = apply(golden_bundle, tmp_path / RECIPE, tmp_path / "out", False, lambda line: None)
+    assert {graph: manifest.graphs[graph].weights for graph in kept} == dict.fromkeys(kept, "fp32")
+
+
+def test_a_size_counts_the_embedding_as_it_will_be(lowest: Path, golden_bundle: Path) -> None:
+    source = Bundle.open(golden_bundle)
+    smaller = embedding_bytes(source, "int8")
+    assert 0 <= smaller - (lowest / "token_embedding.npy").stat().st_size < 256
+    budget = Budget(size_bytes(source.manifest) - embedding_bytes(source, "source") + smaller, None)
+    assert module._taken([], budget, source, "int8", None) == 0
+    with pytest.raises(InputError, match="--budget"):
+        module._taken([], budget, source, "source", None)
+
+
+def test_an_output_in_the_way_is_said_before_anything_is_kept(golden_bundle: Path, clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").touch()
+    with pytest.raises(OutputError, match="exists already"):
+        calibrate(settings(golden_bundle, clips, tmp_path / "out"), lambda line: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("count", "images", "taken"), [(3, 7, [3, 2, 2]), (3, 2, [1, 1, 0]), (11, 16, [2] * 5 + [1] * 6)]
+)
+def test_the_encoders_see_frames_of_every_clip(golden_bundle: Path, count: int, images: int, taken: list[int]) -> None:
+    rgb = np.arange(count, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 4, 8, 8, 3), np.uint8)
+    clips = [
+        Clip(str(n), ("a dog",), lambda frames=frames: MemoryVideo("clip", frames), None)
+        for n, frames in enumerate(rgb)
+    ]
+    bundle = Bundle.open(golden_bundle)
+    feeds = encoder_feeds(bundle, clips, images)["clip_encoder"]
+    own = [clip_pixels(frames[0], bundle.manifest.clip)[None] for frames in rgb]
+    assert [sum(np.array_equal(feed["clip_pixels"], each) for feed in feeds) for each in own] == taken
 
 
 def test_a_size_is_met_and_one_that_cannot_be_says_the_nearest(
@@ -236,5 +302,11 @@ def test_the_command_wants_clips_or_a_recipe(tmp_path: Path, capsys: pytest.Capt
     arguments = ["calibrate", str(tmp_path), "--output", str(tmp_path / "out"), "--clips", "generated"]
     assert cli.main([*arguments, "--rank", "guess"]) == 2
     assert "--rank: got 'guess', expected one of masks, tensors" in capsys.readouterr().err
+    assert cli.main([*arguments, "--embedding", "int3"]) == 2
+    assert "--embedding: got 'int3', expected one of source, fp16, int8" in capsys.readouterr().err
+    assert cli.main([*arguments, "--budget", ""]) == 2
+    assert "--budget: got ''" in capsys.readouterr().err
+    assert cli.main([*arguments[:-2], "--recipe", "r.json", "--budget", "1 GB"]) == 2
+    assert "--budget: got one beside --recipe" in capsys.readouterr().err
     assert cli.main([*arguments, "--rank", "tensors", "--budget", "1 J&F"]) == 2
     assert "expected --rank masks" in capsys.readouterr().err
