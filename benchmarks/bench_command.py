@@ -14,7 +14,7 @@ from glus_edge.benchmarks.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.benchmarks.measurement import BenchSettings, measure
 from glus_edge.benchmarks.peak import Peak, measure_peak
 from glus_edge.benchmarks.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
-from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.bundle import Bundle, read_manifest
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
@@ -54,6 +54,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measures, prints a table and writes the record; with --soak 1 where memory grows."""
     settings = _settings(arguments)
+    if arguments.output:
+        check_file(arguments.output)
     manifest = read_manifest(settings.bundle)
     record: dict[str, Any] = {
         "format": FORMAT,

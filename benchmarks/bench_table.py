@@ -11,13 +11,13 @@ from glus_edge.benchmarks.statistics import Ratio
 
 def table(results: Sequence[Figures], memory: Memory, peak: Peak | None, where: Environment) -> Iterator[str]:
     """Lines of text."""
-    first = results[0]
     yield f"{where.processor.name}, {where.threads} threads, {where.date}"
     if peak:
         yield (
-            f"peak here: {peak.flops_per_second / 1e9:.0f} GFLOP/s (float32 product), "
+            f"peak here: {peak.flops_per_second / 1e9:.0f} GFLOP/s ({peak.dtype} product), "
             f"{peak.bytes_per_second / 1e9:.1f} GB/s (copy)"
         )
+    first = results[0]
     yield f"{first.frames} frames each, in turns; {first.warm_up_frames} frames of warm-up before, not counted"
     yield ""
     yield from columns(

@@ -42,7 +42,7 @@ def measure_device_peak(
     product_ms = best_ms(cuda, engine.stream, lambda: engine.run(inputs, outputs))
     copy_ms = best_ms(cuda, device.stream(), lambda: device.copy(target, source))
     engine.close()
-    return Peak(2 * side**3 / product_ms * 1e3, 2 * copied_bytes / copy_ms * 1e3)
+    return Peak(dtype, 2 * side**3 / product_ms * 1e3, 2 * copied_bytes / copy_ms * 1e3)
 
 
 def best_ms(cuda: Cuda, stream: CudaStream, work: Callable[[], None]) -> float:

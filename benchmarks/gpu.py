@@ -25,10 +25,10 @@ from glus_edge.benchmarks.gpu_row import HEADER, Row, described
 from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
 from glus_edge.benchmarks.random_bundle import random_bundle
 from glus_edge.export.synthetic_sizes import SIZES
-from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda import open_cuda
-from glus_edge.runtime.errors import EngineError, GlusEdgeError
+from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError
 from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.signatures import GRAPHS
 from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
@@ -52,6 +52,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     clock = Clock(options.seconds)
     try:
+        for name, value in (("--frames", options.frames), ("--seconds", options.seconds)):
+            if not value > 0:
+                raise InputError(f"{name}: got {value}, expected more than 0")
+        if options.json is not None:
+            check_file(options.json)
         with TemporaryDirectory() as folder:
             bench = GpuBench(options, Path(folder), clock)
             print(HEADER)

@@ -32,7 +32,7 @@ from glus_edge.export.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import HostArray
 from glus_edge.runtime.engine_build import PRECISIONS
-from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.errors import EngineError, OutputError
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
 from glus_edge.runtime.machine import memory, usable_threads
 from glus_edge.runtime.onnx_precision import write_in_precision
@@ -92,14 +92,20 @@ def random_cases(size: str, bundle: Bundle, graphs: Iterable[str], workers: int 
 
 
 def random_case(size: str, bundle: Bundle, graph: str) -> Case:
-    """Writes one graph of a `random_bundle` and computes what it should give."""
+    """Writes one graph of a `random_bundle` and computes what it should give. OutputError: there is no room for it."""
     start = time.perf_counter()
     path, chosen = bundle.graph_path(graph), SIZES[size]
-    if graph == "language_model":
-        source = SyntheticBlocks(chosen.language, bundle.manifest.prompt.segment_token_id)
-        write_language_model(source, bundle.manifest.model, path, COMPUTE, WEIGHTS, blocks=source.blocks)
-    else:
-        write_graph(graph, in_dtype(_module(size, graph), TORCH_TYPES[COMPUTE]), bundle.signature(graph), path)
+    try:
+        if graph == "language_model":
+            source = SyntheticBlocks(chosen.language, bundle.manifest.prompt.segment_token_id)
+            write_language_model(source, bundle.manifest.model, path, COMPUTE, WEIGHTS, blocks=source.blocks)
+        else:
+            write_graph(graph, in_dtype(_module(size, graph), TORCH_TYPES[COMPUTE]), bundle.signature(graph), path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}), expected room for the graphs; free some space, name another "
+            "folder with TMPDIR, or give a smaller --size"
+        ) from error
     written = time.perf_counter()
     signature = bundle.signature(graph, LIMITS)
     inputs = random_inputs(signature)

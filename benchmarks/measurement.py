@@ -1,7 +1,7 @@
 """Takes turns: every policy, every number of sentences and the baseline, block by block, until all have had theirs."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -90,7 +90,7 @@ def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, M
         runners: dict[Key, Runner] = {}
         for policy in settings.policies:
             for count in settings.sentences:
-                video = bench_video(settings.video, settings.frames)
+                video = stack.enter_context(closing(bench_video(settings.video, settings.frames)))
                 sentences = bench_sentences(count)
                 contender = Contender(segmenter, backend, video, settings.choice(policy), sentences)
                 stack.callback(contender.close)

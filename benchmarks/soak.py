@@ -1,6 +1,7 @@
 """Does memory grow with the length of the video? Thousands of frames, and the resident bytes along the way."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from glus_edge.benchmarks.bench_video import bench_sentences, bench_video
@@ -38,8 +39,10 @@ def soak(settings: BenchSettings, frames: int, progress: Progress) -> Soak:
     policy, count = settings.policies[0], settings.sentences[0]
     marks = set(_marks(frames))
     resident = []
-    with Segmenter.open(settings.bundle, settings.options) as segmenter:
-        video = bench_video(settings.video, frames)
+    with (
+        closing(bench_video(settings.video, frames)) as video,
+        Segmenter.open(settings.bundle, settings.options) as segmenter,
+    ):
         results = segmenter.segment(video, bench_sentences(count), **asdict(settings.choice(policy)))
         for done, _ in enumerate(progress(results, frames, "soaking"), start=1):
             if done in marks:

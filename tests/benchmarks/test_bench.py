@@ -1,11 +1,16 @@
 """`glus-edge bench`: what it counts is right on paper; what it times is only asked to be there."""
 
 import json
+from itertools import islice
 
 import pytest
 
 from glus_edge.benchmarks.bench_command import MAXIMUM_SENTENCES
+from glus_edge.benchmarks.bench_table import table
 from glus_edge.benchmarks.bench_video import bench_sentences
+from glus_edge.benchmarks.environment import environment
+from glus_edge.benchmarks.measurement import Memory
+from glus_edge.benchmarks.peak import Peak
 from glus_edge.benchmarks.statistics import Timing, ratio, timing
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cli import main
@@ -114,6 +119,7 @@ def test_a_soak_watches_memory(golden_bundle, tmp_path, capsys):
         (["--sentences", "x"], "--sentences: got 'x'"),
         (["--sentences", MAXIMUM_SENTENCES + 1], "expected numbers from 1 to"),
         (["--frames", 0], "--frames: got 0"),
+        (["--output", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
         (["--soak", 10], "--soak: got 10 frames, expected at least 200"),
         (["--baseline", "reference"], "--baseline reference: got no --checkpoint"),
         (["--video", "nowhere.mp4"], "nowhere.mp4: no such file"),
@@ -125,6 +131,13 @@ def test_a_wrong_argument_is_one_line(golden_bundle, capsys, arguments, message)
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_table_says_what_the_peak_is_of(dtype):
+    peak = Peak(dtype, flops_per_second=2e12, bytes_per_second=3e11)
+    _, line, *_ = islice(table([], Memory(None, None, None, 0, None), peak, environment(1)), 2)
+    assert line == f"peak here: 2000 GFLOP/s ({dtype} product), 300.0 GB/s (copy)"
 
 
 def test_percentiles_and_ratios():

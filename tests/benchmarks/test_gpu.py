@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from glus_edge.benchmarks import gpu, gpu_cases, gpu_frames, gpu_tensorrt
+from glus_edge.benchmarks import gpu, gpu_cases, gpu_frames, gpu_onnxruntime, gpu_tensorrt
 from glus_edge.benchmarks.device_peak import measure_device_peak
 from glus_edge.benchmarks.gpu_cases import bundle_cases, random_cases
 from glus_edge.benchmarks.gpu_clock import Clock, Deadline
@@ -22,7 +22,7 @@ from glus_edge.benchmarks.reference import Reference
 from glus_edge.benchmarks.reference_language import Place
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.errors import EngineError, OutputError
 from glus_edge.runtime.signatures import GRAPHS
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.tensorrt_double import tensorrt_double
@@ -142,6 +142,48 @@ def test_onnxruntimes_provider_is_compared_and_timed_while_there_is_time(cases):
     assert rows[0].p50_ms > 0
     (row,) = onnxruntime_rows(cases[-1:], Clock(0), "CPUExecutionProvider")
     assert (row.p50_ms, row.note) == (None, "not run: the 0 s are up; see --seconds")
+
+
+def test_outputs_that_are_not_numbers_are_not_hidden_by_others_that_are(cases, monkeypatch):
+    found = iter([(0.9, 0.5), (float("nan"), float("nan")), *[(1.0, 0.0)] * 9])
+    monkeypatch.setattr(gpu_onnxruntime, "closeness", lambda *_: next(found))
+    (row,) = onnxruntime_rows(cases[4:5], Clock(PLENTY), "CPUExecutionProvider")
+    assert row.graph == "mask_decoder"
+    assert np.isnan([row.cosine, row.relative_l2]).all()
+
+
+@pytest.mark.parametrize("error", ["EPFail", "InvalidArgument", "InvalidGraph"])
+def test_a_graph_that_a_provider_refuses_is_a_row_that_says_so(cases, monkeypatch, error):
+    def refuse(*_, **__):
+        raise getattr(gpu_onnxruntime.ort_errors, error)("no kernel\nfor it")
+
+    monkeypatch.setattr(gpu_onnxruntime.onnxruntime, "InferenceSession", refuse)
+    (row,) = onnxruntime_rows(cases[-1:], Clock(PLENTY), "CPUExecutionProvider")
+    assert (row.note, row.p50_ms) == ("no kernel for it", None)
+
+
+def test_a_disk_without_room_for_the_graphs_is_said(bundle, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(gpu_cases, "write_language_model", full)
+    with pytest.raises(OutputError, match=r"\(No space left on device\), expected room for the graphs"):
+        list(random_cases("tiny", bundle, ["language_model"], workers=0))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--frames", "0"], "--frames: got 0, expected more than 0"),
+        (["--seconds", "nan"], "--seconds: got nan"),
+        (["--json", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(arguments, message, capsys):
+    assert gpu.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
 
 
 def test_an_engine_that_does_not_build_is_a_row_that_says_so(bundle, cases, monkeypatch):
