@@ -27,11 +27,12 @@ from glus_edge.calibration.recipe import Recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.atomic_file import write_file
-from glus_edge.runtime.bundle import Bundle, sha256
-from glus_edge.runtime.errors import GlusEdgeError
+from glus_edge.runtime.bundle import Bundle, read_manifest, sha256
+from glus_edge.runtime.errors import GlusEdgeError, InputError, OutputError
 from glus_edge.runtime.progress import silent
 from glus_edge.runtime.schema import from_json, to_json
 from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.window import POLICIES
 
 LANGUAGE, ENCODERS = ("language_model",), ("clip_encoder", "image_encoder")
 
@@ -75,7 +76,7 @@ def main() -> int:
     parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
     parser.add_argument("--clips", default=GENERATED, metavar="generated|FOLDER", help="what is calibrated on")
     parser.add_argument("--count", type=int, default=16, metavar="N", help="clips to calibrate on")
-    parser.add_argument("--policy", default="exact")
+    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
     arguments = parser.parse_args()
     try:
         rows = run(arguments)
@@ -92,13 +93,18 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace) -> list[Row]:
     """Makes and scores every variant; writes DIR/precisions.json. Errors: those of calibration and evaluation."""
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    dataset = open_dataset(arguments.dataset)
+    videos = len(dataset) if arguments.videos is None else arguments.videos
+    if not 0 < videos <= len(dataset):
+        raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"--output {arguments.output}: cannot be made ({error.strerror}); name another") from error
     bundles = {SOURCE_NAME: arguments.bundle}
     if arguments.fp16 is not None:
         bundles[HALF_NAME] = arguments.fp16
     bundles |= variants(arguments.bundle, arguments.output, arguments.clips, arguments.count)
-    dataset = open_dataset(arguments.dataset)
-    videos = min(arguments.videos or len(dataset), len(dataset))
     rows: list[Row] = []
     found: dict[str, dict[Key, float]] = {}
     for name, path in bundles.items():
@@ -119,14 +125,19 @@ def run(arguments: argparse.Namespace) -> list[Row]:
 
 
 def variants(source: Path, folder: Path, clips: str, count: int) -> dict[str, Path]:
-    """Writes the variants that are not there yet; paths by name."""
+    """Writes the variants that are not there yet, or are of another source or other clips; paths by name."""
     paths = {name: folder / _plain(name) for name in VARIANTS}
+    graphs = {name: to_json(entry) for name, entry in read_manifest(source).graphs.items()}
+    key: dict[str, object] = {"graphs": graphs, "clips": clips, "count": count}
+    text, made_of = json.dumps(key, sort_keys=True).encode(), folder / "variants.json"
+    if not made_of.is_file() or made_of.read_bytes() != text:
+        for path in paths.values():
+            shutil.rmtree(path, ignore_errors=True)
+        write_file(made_of, text)
     missing = {name: path for name, path in paths.items() if not (path / "manifest.json").is_file()}
     if missing:
         bundle = Bundle.open(source)
         settings = CalibrationSettings(source, clips, folder, count=count, prompts=2 * count, images=2 * count)
-        graphs: dict[str, object] = {name: entry.graph.sha256 for name, entry in bundle.manifest.graphs.items()}
-        key: dict[str, object] = {"graphs": graphs, "clips": clips, "count": count}
         journal = Journal(folder / "calibration", key)
         recipe, scales = measure(bundle, open_clips(clips, count), settings, journal, _report)
         for name, path in missing.items():

@@ -1,6 +1,7 @@
 """Scores of every precision are kept video by video."""
 
 import json
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -75,3 +76,51 @@ def test_every_variant_has_a_folder_of_its_own():
     names = {precisions._plain(name) for name in precisions.VARIANTS}
     assert len(names) == len(precisions.VARIANTS)
     assert all(name.replace("-", "").isalnum() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--videos", "0"], "--videos: got 0, expected 1 to 3"),
+        (["--videos", "-1"], "--videos: got -1"),
+        (["--videos", "4"], "--videos: got 4"),
+        (["--output", "file"], "--output file: cannot be made"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    monkeypatch.setattr(precisions, "open_dataset", lambda name: Dataset())
+    monkeypatch.setattr(sys, "argv", ["precisions", "--bundle", "b", "--output", "out", *arguments])
+    assert precisions.main() == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_variants_are_made_once_for_a_source_and_its_clips(golden_bundle, golden_bundle_fp16, tmp_path, monkeypatch):
+    made = []
+
+    def write(bundle, recipe, scales, variant, path):
+        made.append(path.name)
+        path.mkdir()
+        (path / "manifest.json").touch()
+
+    monkeypatch.setattr(precisions, "_write", write)
+    monkeypatch.setattr(precisions, "measure", lambda *arguments: (None, None))
+    monkeypatch.setattr(precisions, "open_clips", lambda *arguments: [])
+    names = [precisions._plain(name) for name in precisions.VARIANTS]
+    for source, clips, wanted in (
+        (golden_bundle, "generated", names),
+        (golden_bundle, "generated", []),
+        (golden_bundle_fp16, "generated", names),
+        (golden_bundle_fp16, "others", names),
+    ):
+        made.clear()
+        precisions.variants(source, tmp_path, clips, 2)
+        assert made == wanted
+    (tmp_path / names[2] / "manifest.json").unlink()
+    (tmp_path / names[2]).rmdir()
+    made.clear()
+    precisions.variants(golden_bundle_fp16, tmp_path, "others", 2)
+    assert made == names[2:3]
