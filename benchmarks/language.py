@@ -25,8 +25,8 @@ from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaProcess
 from glus_edge.benchmarks.prefill import Prefill, Runner
 from glus_edge.benchmarks.products import KINDS, Product
 from glus_edge.export.synthetic_sizes import SIZES
-from glus_edge.runtime.atomic_file import write_file
-from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError
+from glus_edge.runtime.atomic_file import check_file, write_file
+from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError, OutputError
 from glus_edge.runtime.machine import usable_threads
 from glus_edge.runtime.progress import Progress, terminal_bar
 from glus_edge.runtime.schema import to_json
@@ -82,6 +82,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         prefill = Prefill(given.new, given.cached, given.threads or usable_threads())
         settings = LanguageBenchSettings(given.size, given.layers, prefill, given.rounds, given.llama_bench)
+        if given.folder is not None and not given.folder.is_dir():
+            raise InputError(f"--folder {given.folder}: no such folder, expected one with room for both models")
+        if given.json is not None:
+            check_file(given.json)
         with TemporaryDirectory(dir=given.folder) as folder:
             report = measure(settings, Path(folder), terminal_bar)
         where = environment(prefill.threads, (*PACKAGES, "llama_cpp_python"))
@@ -98,12 +102,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(settings: LanguageBenchSettings, folder: Path, progress: Progress) -> LanguageReport:
-    """Writes the models into `folder`, then runs everything in turns. Errors: those of writing."""
+    """Writes the models into `folder`, then runs everything in turns. OutputError: there is no room for them."""
     whole = SIZES[settings.size].language
     config = replace(whole, layers=settings.layers or whole.layers)
     prefill, graph, gguf = settings.prefill, folder / "language_model.onnx", folder / "model.gguf"
-    write_random_step(config, graph)
-    write_random_gguf(config, gguf)
+    try:
+        write_random_step(config, graph)
+        write_random_gguf(config, gguf)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: cannot be written ({error.strerror}), expected room for both models; free some space, or give "
+            "another --folder or fewer --layers"
+        ) from error
     inputs = random_inputs(config, prefill)
     program = settings.llama_bench
     openers: Openers = {

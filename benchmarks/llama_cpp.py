@@ -134,12 +134,11 @@ class LlamaBench:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1][:200]
             raise EngineError(f"{program}: exit status {done.returncode} ({said}), expected llama.cpp's llama-bench")
         try:
-            nanoseconds = json.loads(done.stdout)[0]["samples_ns"][0]
+            return float(json.loads(done.stdout)[0]["samples_ns"][0]) / 1e9
         except (ValueError, LookupError, TypeError) as error:
             raise EngineError(
                 f"{program}: got no samples_ns in its JSON, expected those of llama-bench; build a newer llama.cpp"
             ) from error
-        return float(nanoseconds) / 1e9
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -26,7 +26,7 @@ from glus_edge.benchmarks.policy_journal import FORMAT, PolicyJournal
 from glus_edge.benchmarks.policy_list import EVERY_5, FITTED, FIXED, NAMES, ORACLE, fitted_threshold
 from glus_edge.benchmarks.policy_table import call_rate, policy_figures, policy_table
 from glus_edge.benchmarks.remembering_engine import RememberingBackend
-from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.errors import GlusEdgeError, InputError
@@ -140,6 +140,10 @@ def _run(arguments: argparse.Namespace) -> int:
     ):
         if not 0 < number <= len(dataset):
             raise InputError(f"{option}: got {number}, expected 1 to {len(dataset)}")
+    if arguments.call_rate is not None and not 0 < arguments.call_rate <= 100:
+        raise InputError(f"--call-rate: got {arguments.call_rate:g}, expected above 0 and at most 100, in percent")
+    if arguments.output:
+        check_file(arguments.output)
     bundle = Bundle.open(bundle_from_arguments(arguments))
     manifest = hashlib.sha256((bundle.directory / "manifest.json").read_bytes()).hexdigest()
     journal = PolicyJournal(arguments.journal, manifest)

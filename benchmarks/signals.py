@@ -19,7 +19,7 @@ from glus_edge.benchmarks.accuracy import region_similarity
 from glus_edge.benchmarks.datasets import GENERATED, Dataset, open_dataset
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.ranking import roc_auc, spearman
-from glus_edge.runtime.atomic_file import write_file
+from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
@@ -128,6 +128,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if not 0 < videos <= len(dataset):
         raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
     choice = choice_from_arguments(arguments)
+    if arguments.output:
+        check_file(arguments.output)
     with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
         seen = observe(segmenter, dataset, videos, choice, terminal_bar)
         bundle = segmenter.bundle.manifest.name

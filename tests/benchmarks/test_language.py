@@ -121,8 +121,20 @@ def test_shares_and_the_ratio_are_of_the_same_round():
         (["--layers", "33"], "--layers: got 33, expected 1 to 32, which glus-7b has"),
         (["--new", "0"], "--new: got 0, expected at least 1"),
         (["--rounds", "0"], "--rounds: got 0"),
+        (["--folder", "nowhere"], "--folder nowhere: no such folder"),
+        (["--json", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
     ],
 )
 def test_what_cannot_be_measured_is_said_at_once(arguments, message, capsys):
     assert language.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_disk_without_room_for_the_models_is_said(monkeypatch, capsys, tmp_path):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(language, "write_random_step", full)
+    assert language.main(["--size", "nano", "--folder", str(tmp_path)]) == 2
+    assert "(No space left on device), expected room for both models" in capsys.readouterr().err
+    assert not any(tmp_path.iterdir())

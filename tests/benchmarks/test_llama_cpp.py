@@ -188,6 +188,7 @@ def test_a_llama_bench_is_asked_for_one_prefill_at_the_depth(tmp_path):
         ("sys.exit('no such model')", r"exit status 1 \(no such model\)"),
         ("print('[]')", "got no samples_ns"),
         ("print('fast')", "got no samples_ns"),
+        ("print(json.dumps([dict(samples_ns=['fast'])]))", "got no samples_ns"),
     ],
 )
 def test_a_program_that_is_no_llama_bench_is_said(tmp_path, body, message):

@@ -184,6 +184,8 @@ def test_towers_that_remember_change_no_mask(golden_bundle, tmp_path):
     [
         (["--policies", "exact,fastest"], "--policies: got 'fastest'"),
         (["--videos", "0"], "--videos: got 0, expected 1 to 200"),
+        (["--call-rate", "nan"], "--call-rate: got nan, expected above 0 and at most 100"),
+        (["--call-rate", "-5"], "--call-rate: got -5"),
         (["--threshold-videos", "65"], "--threshold-videos: got 65, expected 1 to 64"),
     ],
 )

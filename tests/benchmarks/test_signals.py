@@ -45,3 +45,5 @@ def test_a_dataset_is_observed_frame_by_frame(golden_bundle, tmp_path, capsys):
     assert "| object_score |" in capsys.readouterr().out
     assert main(["--bundle", str(golden_bundle), "--dataset", str(folder), "--videos", "9"]) == 2
     assert "--videos: got 9, expected 1 to 1" in capsys.readouterr().err
+    assert main(["--dataset", str(folder), "--output", str(folder)]) == 2
+    assert "is a folder, expected the name of a file" in capsys.readouterr().err
