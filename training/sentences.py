@@ -213,7 +213,7 @@ def all_sentences(scene: Scene) -> dict[str, list[Sentence]]:
 def choose_sentences(
     scene: Scene, count: int, shares: dict[str, float], rng: np.random.Generator
 ) -> tuple[Sentence, ...]:
-    """`count` sentences with kinds drawn by `shares` from those the scene offers; repeats only if it offers too few."""
+    """`count` sentences with kinds drawn by `shares` from those the scene offers; one is repeated if its kind has no other."""
     pool = all_sentences(scene) if count else {}
     chosen: list[Sentence] = []
     for _ in range(count):
