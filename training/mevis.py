@@ -73,6 +73,8 @@ def write_video(folder: Path, name: str, video: GeneratedVideo, first_annotation
 
 def write_set(output: Path, which: VideoSet) -> None:
     """Writes a whole set to a new folder, or nothing. OutputError: the folder is in the way, or cannot be written."""
+    if output.is_dir() and any(output.iterdir()):
+        raise OutputError(f"{output}: holds something already; give another --output")
     with new_folder(output, overwrite=False) as folder:
         _write_set(folder, which)
 

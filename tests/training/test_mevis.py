@@ -61,7 +61,7 @@ def test_a_set_is_written_to_a_new_folder_whole_or_not_at_all(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["--set", "validation", "--output", str(folder)]) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert f"mevis: error: {folder}: holds something already; give another --output\n" == capsys.readouterr().err
 
     def full(path: Path, content: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
