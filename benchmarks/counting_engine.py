@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from glus_edge.runtime.device import Array
 from glus_edge.runtime.engine import Backend, Engine
+from glus_edge.runtime.signatures import GraphSignature
 
 
 class Call(NamedTuple):
@@ -24,6 +25,16 @@ class Counts:
     tensor_bytes: int = 0  # of all inputs and outputs
 
 
+def axis_sizes(signature: GraphSignature, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """Of the dimensions that vary, as these inputs have them."""
+    return {
+        axis: size
+        for tensor in signature.inputs
+        for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
+        if isinstance(axis, str)
+    }
+
+
 class CountingEngine:
     """An engine and its account."""
 
@@ -34,12 +45,7 @@ class CountingEngine:
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See Engine."""
         self._engine.run(inputs, outputs)
-        sizes = {
-            axis: size
-            for tensor in self.signature.inputs
-            for axis, size in zip(tensor.shape, inputs[tensor.name].shape, strict=True)
-            if isinstance(axis, str)
-        }
+        sizes = axis_sizes(self.signature, inputs)
         counts = self._backend.counts
         counts.calls[Call(self.name, tuple(sorted(sizes.items())))] += 1
         counts.tensor_bytes += sum(array.nbytes for array in (*inputs.values(), *outputs.values()))

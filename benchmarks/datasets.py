@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video import Video
 
 GENERATED = "generated"
@@ -54,6 +55,14 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, number: int, /) -> ReferringVideo: ...
+
+
+def video_count(dataset: Dataset, wanted: int | None) -> int:
+    """How many videos --videos asks for, all by default. InputError: as many are not there."""
+    videos = len(dataset) if wanted is None else wanted
+    if not 0 < videos <= len(dataset):
+        raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    return videos
 
 
 def open_dataset(name_or_folder: str) -> Dataset:

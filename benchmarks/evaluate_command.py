@@ -9,7 +9,7 @@ from typing import Any
 from glus_edge.benchmarks.agreement import agreement, agreement_lines, run_beside
 from glus_edge.benchmarks.baseline import add_baseline_arguments, baseline_from_arguments, open_reference
 from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
-from glus_edge.benchmarks.datasets import GENERATED, open_dataset
+from glus_edge.benchmarks.datasets import GENERATED, NO_TARGET, open_dataset, video_count
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, Summary, evaluate, summary
 from glus_edge.runtime.atomic_file import check_file, write_file
@@ -54,9 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.output)
     earlier = read_scores(arguments.compare) if arguments.compare else None
     dataset = open_dataset(arguments.dataset)
-    videos = len(dataset) if arguments.videos is None else arguments.videos
-    if not 0 < videos <= len(dataset):
-        raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    videos = video_count(dataset, arguments.videos)
     choice = choice_from_arguments(arguments)
     rules = Rules(**asdict(choice), key_frame=arguments.keyframe)
     baseline = baseline_from_arguments(arguments)
@@ -93,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
         record["reference"] = {**to_json(beside), "difference": change}
     difference = None
     if earlier is not None:
-        now = {(score.video, score.sentence): score.j_and_f for score in scores if score.kind != "none"}
+        now = {(score.video, score.sentence): score.j_and_f for score in scores if score.kind != NO_TARGET}
         if now.keys() & earlier.keys():
             difference = paired_bootstrap(now, earlier)
             record["difference"] = {"to": str(arguments.compare), **difference._asdict()}
@@ -118,7 +116,7 @@ def read_scores(path: Path) -> dict[Key, float]:
         scores = {
             (str(score["video"]), str(score["sentence"])): float(score["j_and_f"])
             for score in document["scores"]
-            if score["kind"] != "none"
+            if score["kind"] != NO_TARGET
         }
         if not all(0 <= points <= 100 for points in scores.values()):
             raise InputError(f"{path}: got a J&F that is not 0 to 100, expected a record of `glus-edge evaluate`")

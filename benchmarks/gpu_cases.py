@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 from torch import nn
 
+from glus_edge.benchmarks.counting_engine import axis_sizes
 from glus_edge.benchmarks.graph_work import GraphWork, Work
 from glus_edge.benchmarks.random_bundle import COMPUTE, WEIGHTS
 from glus_edge.export.clip_encoder import ClipEncoder
@@ -155,12 +156,7 @@ def _workers() -> int:
 
 def _case(bundle: Bundle, graph: str, calls: list[Call], seconds: dict[str, float]) -> Case:
     path, signature, entry = bundle.graph_path(graph), bundle.signature(graph, LIMITS), bundle.manifest.graphs[graph]
-    sizes = {
-        axis: size
-        for tensor in signature.inputs
-        for axis, size in zip(tensor.shape, calls[-1].inputs[tensor.name].shape, strict=True)
-        if isinstance(axis, str)
-    }
+    sizes = axis_sizes(signature, calls[-1].inputs)
     precision = PRECISIONS[entry.compute]
     label = precision if entry.weights == precision else f"{precision}, {entry.weights}"
     return Case(graph, path, label, signature, calls, GraphWork(path).work(sizes), seconds)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
-from glus_edge.benchmarks.datasets import GENERATED, NO_TARGET, Dataset, ReferringVideo, open_dataset
+from glus_edge.benchmarks.datasets import GENERATED, NO_TARGET, Dataset, ReferringVideo, open_dataset, video_count
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, SentenceScore, evaluate
 from glus_edge.calibration.bundle_files import size_bytes
@@ -28,7 +28,7 @@ from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.bundle import Bundle, read_manifest, sha256
-from glus_edge.runtime.errors import GlusEdgeError, InputError, OutputError
+from glus_edge.runtime.errors import GlusEdgeError, OutputError
 from glus_edge.runtime.progress import silent
 from glus_edge.runtime.schema import from_json, to_json
 from glus_edge.runtime.segmenter import Segmenter
@@ -94,9 +94,7 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> list[Row]:
     """Makes and scores every variant; writes DIR/precisions.json. Errors: those of calibration and evaluation."""
     dataset = open_dataset(arguments.dataset)
-    videos = len(dataset) if arguments.videos is None else arguments.videos
-    if not 0 < videos <= len(dataset):
-        raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    videos = video_count(dataset, arguments.videos)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:

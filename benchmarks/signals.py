@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy import region_similarity
-from glus_edge.benchmarks.datasets import GENERATED, Dataset, open_dataset
+from glus_edge.benchmarks.datasets import GENERATED, Dataset, open_dataset, video_count
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.ranking import roc_auc, spearman
 from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
-from glus_edge.runtime.errors import GlusEdgeError, InputError
+from glus_edge.runtime.errors import GlusEdgeError
 from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.progress import Progress, terminal_bar
 from glus_edge.runtime.result import FrameResult
@@ -124,9 +124,7 @@ def table(found: Mapping[str, SignalQuality]) -> Iterator[str]:
 
 def _run(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
-    videos = len(dataset) if arguments.videos is None else arguments.videos
-    if not 0 < videos <= len(dataset):
-        raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
+    videos = video_count(dataset, arguments.videos)
     choice = choice_from_arguments(arguments)
     if arguments.output:
         check_file(arguments.output)
