@@ -181,15 +181,23 @@ def test_a_shift_is_taken_where_it_lowers_the_error_and_the_graph_gains_by_it():
 
 def test_no_shift_is_taken_where_channels_are_alike():
     model = block()
-    norm = next(tensor for tensor in model.graph.initializer if tensor.name == "blocks.0.norm1.weight")
-    norm.CopyFrom(numpy_helper.from_array(np.ones(CHANNELS, np.float32), norm.name))
-    found = encoder_ranges(model, [{"pixels": PIXELS}], ("int8",), shift=True)
-    without = encoder_ranges(model, [{"pixels": PIXELS}], ("int8",))
-    for each, plain in zip(found.ranges, without.ranges, strict=True):
-        if not each.shift:
-            assert each == plain
-    harm = [sum(each.error["int8"] ** 2 for each in ranges.ranges) for ranges in (found, without)]
-    assert harm[0] <= harm[1]
+    pairs = np.zeros((3, CHANNELS), np.float32)
+    pairs[np.arange(CHANNELS) // 2 % 3, np.arange(CHANNELS)] = np.where(np.arange(CHANNELS) % 2, -1, 1)
+    changes = {
+        "embed.weight": pairs,  # of signs: the norm's mean is 0, and all it makes is 1 or -1
+        "blocks.0.norm1.weight": np.ones(CHANNELS, np.float32),
+        "blocks.0.norm1.bias": np.zeros(CHANNELS, np.float32),
+    }
+    for tensor in model.graph.initializer:
+        if tensor.name in changes:
+            tensor.CopyFrom(numpy_helper.from_array(changes[tensor.name], tensor.name))
+    feeds = [{"pixels": np.sign(PIXELS)}]
+    found, without = (encoder_ranges(model, feeds, ("int8",), shift=shift) for shift in (True, False))
+    assert "blocks.0.qkv.weight" not in found.shifts
+    names = ("blocks.0.qkv.weight", "blocks.0.proj.weight")
+    alike = [[each for each in ranges.ranges if each.matrix.name in names] for ranges in (found, without)]
+    assert alike[0] == alike[1]
+    assert len(alike[0]) == 2
 
 
 def recipe(**shifts):
