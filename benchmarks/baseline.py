@@ -35,18 +35,25 @@ def add_baseline_arguments(parser: argparse.ArgumentParser, purpose: str) -> Non
 
 
 def baseline_from_arguments(arguments: argparse.Namespace) -> BaselineSource | None:
-    """What was asked for, None without --baseline. InputError: a bundle of one's own without the model it was made from."""
+    """What was asked for, None without --baseline.
+
+    InputError: a bundle of one's own without the model it was made from, or that model without --baseline.
+    """
+    model = {f"--{name.replace('_', '-')}": getattr(arguments, name) for name in vars(BaselineSource())}
+    given = [option for option, value in model.items() if value is not None]
     if not arguments.baseline:
-        return None
-    given = (arguments.bundle, arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
-    if given == (None,) * len(given):
-        return BaselineSource()
-    for option in ("checkpoint", "vision_tower", "sam2_config"):
-        if getattr(arguments, option) is None:
+        if given:
             raise InputError(
-                f"--baseline reference: got no --{option.replace('_', '-')}, expected the model the bundle was exported "
-                "from: --checkpoint DIR --vision-tower DIR --sam2-config NAME|YAML"
+                f"{given[0]}: got one without --baseline, expected --baseline reference, whose model it names"
             )
+        return None
+    if arguments.bundle is None and not given:
+        return BaselineSource()
+    if missing := [option for option in model if option not in given]:
+        raise InputError(
+            f"--baseline reference: got no {missing[0]}, expected the model the bundle was exported from: --checkpoint DIR "
+            "--vision-tower DIR --sam2-config NAME|YAML"
+        )
     return BaselineSource(arguments.checkpoint, arguments.vision_tower, arguments.sam2_config)
 
 

@@ -35,6 +35,12 @@ def baseline_frames(size: SyntheticSize, bundle: Bundle, clock: Clock, kept_s: f
         built_for = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU"
         raise EngineError(f"torch {torch.__version__}: no usable GPU ({built_for})")
     try:
+        torch.ones(1, device="cuda").add_(1)
+    except RuntimeError as error:  # a GPU that this torch was not built for is there all the same
+        raise EngineError(
+            f"torch {torch.__version__}: cannot compute on this GPU ({str(error).splitlines()[0]})"
+        ) from error
+    try:
         return _frames(size, bundle, clock, kept_s)
     except torch.OutOfMemoryError as error:
         traceback.clear_frames(error.__traceback__)  # which hold the model

@@ -122,6 +122,7 @@ def test_a_soak_watches_memory(golden_bundle, tmp_path, capsys):
         (["--output", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
         (["--soak", 10], "--soak: got 10 frames, expected at least 200"),
         (["--baseline", "reference"], "--baseline reference: got no --checkpoint"),
+        (["--sam2-config", "x"], "--sam2-config: got one without --baseline"),
         (["--video", "nowhere.mp4"], "nowhere.mp4: no such file"),
         (["--baseline", "reference", *CHECKPOINT, "--sam2-config", "none.yaml"], "none.yaml: is neither"),
     ],

@@ -16,7 +16,7 @@ from glus_edge.benchmarks.gpu_clock import Clock, Deadline
 from glus_edge.benchmarks.gpu_frames import Frames, reference_frames
 from glus_edge.benchmarks.gpu_onnxruntime import onnxruntime_rows
 from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
-from glus_edge.benchmarks.gpu_torch import RandomSource
+from glus_edge.benchmarks.gpu_torch import RandomSource, baseline_frames
 from glus_edge.benchmarks.random_bundle import random_bundle
 from glus_edge.benchmarks.reference import Reference
 from glus_edge.benchmarks.reference_language import Place
@@ -134,6 +134,17 @@ def test_the_baseline_is_the_whole_reference_algorithm_in_bfloat16(bundle):
     ours = Frames("tensorrt", "window", [each / 10 for each in frames.milliseconds], {}, 3)
     assert "10.00 times torch" in ours.row(frames).note
     assert "only 2 of 3 with [SEG]" in Frames("tensorrt", "window", [1.0, 1.0, 1.0], {}, 2).row().note
+
+
+def test_a_gpu_that_torch_has_no_kernels_for_is_said(bundle, monkeypatch):
+    def no_kernel(*_, **__):
+        raise RuntimeError("CUDA error: no kernel image is available for execution on the device\nsee elsewhere")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", no_kernel)
+    with pytest.raises(EngineError, match="cannot compute on this GPU .*no kernel image is available") as caught:
+        baseline_frames(SIZES["tiny"], bundle, Clock(PLENTY), kept_s=0)
+    assert "\n" not in str(caught.value)
 
 
 def test_onnxruntimes_provider_is_compared_and_timed_while_there_is_time(cases):
