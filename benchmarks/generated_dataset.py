@@ -1,4 +1,4 @@
-"""The fixed held-out set of `glus_edge.training`, drawn when it is needed: the same pictures on every machine."""
+"""The fixed held-out set of `glus_edge.training`, drawn when it is needed, from its seeds."""
 
 from collections.abc import Sequence
 

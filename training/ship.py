@@ -1,6 +1,6 @@
 """`python -m glus_edge.training.ship --run RUN`: a run's weights become the bundle that ships; the clip is made beside it.
 
-The run's best state goes through the official folders and `glus-edge export`; what ships is replaced only by a bundle that
+The run's newest state goes through the official folders and `glus-edge export`; what ships is replaced only by a bundle that
 was compared with torch and is small enough. A clone keeps the weights themselves, packed, to repeat the export from.
 """
 
@@ -30,7 +30,7 @@ class ShipOptions:
     """How a run's weights are stored in the bundle; see `glus-edge export`."""
 
     run: Path
-    state: str = "best"
+    state: str = "newest"
     output: Path = FOLDER
     packed: Path = PACKED
     precision: str = "fp32"

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
 
 @pytest.fixture
 def run(learner: Learner, tmp_path: Path) -> Path:
-    save_state(tmp_path / "best.pt", learner, None, {"stage": 3, "step": 5})
+    save_state(tmp_path / "state.pt", learner, None, {"stage": 3, "step": 5})
     return tmp_path
 
 
@@ -63,8 +63,8 @@ def test_a_bundle_that_is_too_large_replaces_nothing(run: Path, exported: list[E
 
 
 def test_a_run_without_the_state_asked_for_is_named(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"state\.pt: cannot be read"):
-        ship(ShipOptions(run=run, state="newest", output=tmp_path / "package", packed=tmp_path), tiny_settings())
+    with pytest.raises(InputError, match=r"best\.pt: cannot be read"):
+        ship(ShipOptions(run=run, state="best", output=tmp_path / "package", packed=tmp_path), tiny_settings())
 
 
 def test_the_clip_is_the_same_every_time_and_of_no_set(tmp_path: Path) -> None:
