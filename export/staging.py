@@ -103,6 +103,8 @@ def _rename(partial: Path, target: Path) -> None:
 
 
 def _check(target: Path, overwrite: bool) -> None:
+    if target.name in ("", ".."):
+        raise OutputError(f"{target}: has no name of its own to be replaced by; give a new folder as --output")
     if not target.exists() and not target.is_symlink():
         return
     if not target.is_dir() or target.is_symlink():

@@ -33,6 +33,7 @@ class CommandModule(Protocol):
         """Does the work and returns the exit code. Errors: GlusEdgeError for what the user can mend."""
 
 
+_WITH_TORCH = "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0"
 COMMANDS = {
     "demo": Command("glus_edge.benchmarks.demo_command", "the small GLUS that ships, on the clip that ships"),
     "segment": Command("glus_edge.runtime.commands.segment", "masks of what sentences name, in every frame of a video"),
@@ -42,7 +43,7 @@ COMMANDS = {
     "export": Command(
         "glus_edge.export.command",
         "a GLUS checkpoint becomes a bundle",
-        "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0",
+        _WITH_TORCH,
     ),
     "build": Command(
         "glus_edge.runtime.commands.build", "TensorRT engines of a bundle", "pip install 'glus-edge[tensorrt]'"
@@ -52,11 +53,13 @@ COMMANDS = {
         "what precision each part of a bundle can bear, on your clips: a smaller bundle within a budget",
         "pip install 'glus-edge[calibration]' && pip install --no-deps sam2==1.1.0",
     ),
-    "evaluate": Command("glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F"),
+    "evaluate": Command(
+        "glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F", _WITH_TORCH
+    ),
     "bench": Command(
         "glus_edge.benchmarks.bench_command",
         "where the milliseconds go, against the reference and the machine's limit",
-        "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0",
+        _WITH_TORCH,
     ),
     "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),
     "doctor": Command("glus_edge.runtime.commands.doctor", "what this machine can run, and what is missing"),

@@ -48,7 +48,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         _expect(value, dict, where)
         return {key: _convert(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise SchemaError(f"{where}: got a whole number beyond every float, expected float") from error
     _expect(value, kind, where)
     return value
 

@@ -2,6 +2,7 @@ import argparse
 import errno
 import json
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -169,6 +170,14 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, quick):
     with pytest.raises(OutputError, match="is not a folder"):
         export_golden(tmp_path / "file", overwrite=True)
     assert listing(tmp_path / "home") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("output", [".", "a/.."])
+def test_a_folder_without_a_name_of_its_own_is_refused_before_the_work(tmp_path, monkeypatch, quick, output):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match="has no name of its own"):
+        export_golden(Path(output))
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("place", ["beside", "inside", "here"])

@@ -31,6 +31,7 @@ class Outer:
         ([], "the document: got"),
         ({"ratio": 1.0}, "inner: got nothing"),
         ({"inner": {"name": "a"}, "ratio": "x"}, "ratio: got 'x', expected float"),
+        ({"inner": {"name": "a"}, "ratio": 10**400}, "ratio: got a whole number beyond every float"),
         ({"inner": {"name": "a", "size": True}, "ratio": 1}, "inner.size: got 'True', expected int"),
         ({"inner": {"name": "a", "size": 1.5}, "ratio": 1}, "inner.size"),
         ({"inner": {"name": "a"}, "ratio": 1, "extra": 0}, "unknown key 'extra'"),
