@@ -44,7 +44,8 @@ STAGES = (
     Stage("tower", "tower", 1400, 1.5e-3, videos=32, sentences=0, last_rate_share=0.1),
     Stage("masks", "masks", 800, 1.5e-3, sentences=2, last_rate_share=0.2),
     Stage("ground", "ground", 3200, 1e-3, first_shares=EASY, ramp_steps=2000, warmup_steps=60),
-    Stage("joint", "joint", 3000, 8e-4, last_rate_share=0.03),
+    Stage("motion", "ground", 3200, 7e-4, warmup_steps=100),  # grounding goes on, all kinds of sentences from the start
+    Stage("joint", "joint", 2000, 4e-4, last_rate_share=0.03),
     Stage("score", "score", 300, 3e-3, warmup_steps=10, last_rate_share=0.05),
 )
 
