@@ -67,7 +67,7 @@ def parity_entry(graph: str, name: str, got: NDArray[Any], expected: NDArray[Any
         tolerance = TOLERANCES[compute]
         difference = got.astype(np.float64) - expected
         norm = float(np.linalg.norm(expected.astype(np.float64)))
-        relative = float(np.linalg.norm(difference)) / norm if norm else float(np.abs(difference).max() > 0)
+        relative = float(np.linalg.norm(difference)) / norm if norm else float(difference.any())
         entry = ParityEntry(name, relative, float(np.abs(difference).max()), tolerance)
     # Written so that a NaN, which compares false with everything, is a miss.
     if not entry.relative_l2 <= tolerance:

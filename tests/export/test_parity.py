@@ -55,11 +55,12 @@ def test_the_tolerance_decides(compute, passes, misses):
         parity_entry("g", "o", expected * np.float32(1 + misses), expected, compute)
 
 
-def test_zeros_are_equal_to_zeros_and_to_nothing_else():
+@pytest.mark.parametrize("other", [1e-6, -1e-6, np.nan, np.inf, -np.inf])
+def test_zeros_are_equal_to_zeros_and_to_nothing_else(other):
     zeros = np.zeros(4, np.float32)
     assert parity_entry("g", "o", zeros, zeros, "float32").relative_l2 == 0
     with pytest.raises(ParityError):
-        parity_entry("g", "o", zeros + np.float32(1e-6), zeros, "float32")
+        parity_entry("g", "o", np.array([0, 0, other, 0], np.float32), zeros, "float32")
 
 
 def test_a_chosen_number_that_differs_is_a_miss_in_float32_and_reported_in_float16():
