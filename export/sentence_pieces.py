@@ -28,7 +28,9 @@ class SentencePieces:
     def read(cls, path: Path) -> "SentencePieces":
         """Read tokenizer.model. Raises CheckpointError when it is missing, damaged, or not LLaMA-style."""
         try:
-            return cls(path, path.read_bytes())
+            if not (content := path.read_bytes()):  # which sentencepiece would take for no model at all
+                raise CheckpointError(f"{path}: is empty, expected the sentencepiece model; copy it again")
+            return cls(path, content)
         except OSError as error:
             raise CheckpointError(
                 f"{path}: {error.strerror}, expected the sentencepiece model; copy it from the checkpoint"

@@ -29,7 +29,8 @@ def special_tokens(folder: Path, pieces: SentencePieces) -> list[SpecialToken]:
     """Special and added tokens in order of their ids.
 
     As transformers 4.31 reads them: a token strips unless a record says lstrip = rstrip = false;
-    special_tokens_map.json outranks tokenizer_config.json, whose bare strings become such records.
+    special_tokens_map.json outranks tokenizer_config.json, whose bare strings, like the usual ones where it is silent,
+    become such records.
     Raises CheckpointError for settings GLUS was not trained with and for ids that do not follow the pieces'.
     """
     config = JsonObject.read(folder / "tokenizer_config.json")
@@ -40,13 +41,11 @@ def special_tokens(folder: Path, pieces: SentencePieces) -> list[SpecialToken]:
     ids |= {content: added.whole(content) for content in added.values}
     _check_ids(added, ids, pieces.size)
 
-    records = dict(config.values)
     record_path = folder / "special_tokens_map.json"
-    if record_path.exists():
-        records |= JsonObject.read(record_path).values
+    outranking = JsonObject.read(record_path).values if record_path.exists() else {}
     kept = set()
     for role, usual in _ROLES:
-        record = records.get(role, usual)
+        record = outranking.get(role, config.values.get(role, usual))
         content = record.get("content") if isinstance(record, dict) else record
         if content is None:
             continue
@@ -58,7 +57,7 @@ def special_tokens(folder: Path, pieces: SentencePieces) -> list[SpecialToken]:
                 raise CheckpointError(f"{folder}: {role}: strips on one side only, expected both or none; {_FIX}")
             if not left:
                 kept.add(content)
-        elif record is config.values.get(role):  # a bare string of tokenizer_config.json that nothing outranks
+        elif role not in outranking:
             kept.add(content)
     return sorted((SpecialToken(content, number, content not in kept) for content, number in ids.items()), key=_id)
 

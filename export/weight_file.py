@@ -61,6 +61,10 @@ def tensors_of(path: Path) -> Mapping[str, torch.Tensor]:
             raise CheckpointError(
                 f"{path}: entry {str(name)[:60]!r}: got a {type(tensor).__name__}, expected a dense tensor"
             )
+        if tensor.is_meta:
+            raise CheckpointError(
+                f"{path}: {name}: got a shape without values (device meta), expected weights; save the loaded model again"
+            )
     return loaded
 
 

@@ -13,6 +13,7 @@ LAYOUTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 READABLE = (torch.float32, torch.bfloat16, torch.float16)
 # Pages of a mapped file count as resident once read; after this many bytes the file is mapped afresh.
 REMAP_BYTES = 512 * 1024 * 1024
+LONGEST_NAME = 255  # bytes; asked for a longer one, a file system gives an error instead of a no
 
 
 class WeightFolder:
@@ -110,4 +111,5 @@ def _shards_of(index: Path) -> dict[Path, set[str]]:
 
 
 def _is_plain_name(file: str) -> bool:
-    return file == Path(file).name and file not in ("", "..") and "\\" not in file and file.isprintable()
+    short = len(file.encode(errors="replace")) <= LONGEST_NAME
+    return file == Path(file).name and file not in ("", "..") and "\\" not in file and file.isprintable() and short

@@ -126,6 +126,11 @@ def test_anything_but_a_mapping_of_names_to_tensors_is_refused(tmp_path, content
     refused(files.single_bin(tmp_path / "c", content), "pytorch_model.bin", "expected")
 
 
+def test_a_tensor_saved_without_its_values_is_named(tmp_path):
+    weights = files.golden_weights() | {"model.norm.weight": torch.empty(64, device="meta")}
+    refused(files.single_bin(tmp_path / "c", weights), "pytorch_model.bin: model.norm.weight", "without values")
+
+
 def test_integer_weights_are_refused_where_they_are_read(tmp_path):
     weights = files.golden_weights() | {"model.norm.weight": torch.zeros(64, dtype=torch.int64)}
     checkpoint = Checkpoint.open(files.single_bin(tmp_path / "c", weights))
@@ -133,7 +138,9 @@ def test_integer_weights_are_refused_where_they_are_read(tmp_path):
         checkpoint.tensor("model.norm.weight")
 
 
-@pytest.mark.parametrize("file", ["../outside.bin", "/etc/passwd", "sub/x.bin", "a\\b.bin", "..", "", 7, None, "a\nb"])
+@pytest.mark.parametrize(
+    "file", ["../outside.bin", "/etc/passwd", "sub/x.bin", "a\\b.bin", "..", "", 7, None, "a\nb", "é" * 128]
+)
 def test_an_index_cannot_name_a_file_elsewhere(tmp_path, file):
     path = files.folder(tmp_path / "c")
     files.write_index(path, {"lm_head.weight": file})

@@ -181,6 +181,16 @@ def test_a_further_added_token_is_reserved(tmp_path: Path) -> None:
     assert Tokenizer.from_file(str(tmp_path / "tokenizer.json")).token_to_id("[PAD]") == 451
 
 
+def test_roles_that_no_file_names_are_the_usual_tokens_and_keep_their_spaces(tmp_path: Path) -> None:
+    checkpoint_files(tmp_path, models()[0])
+    (tmp_path / "special_tokens_map.json").unlink()
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    write_tokenizer(tmp_path, tmp_path / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for text in ("the </s> red <s>\n", "a [SEG] <unk> b"):
+        assert tokenizer.encode(text, add_special_tokens=False).ids == Slow(models()[0]).encode(text)
+
+
 def edit(name: str, **changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / name
@@ -216,6 +226,7 @@ def without_letter() -> bytes:
     [
         (lambda folder: (folder / "tokenizer.model").unlink(), "tokenizer.model"),
         (lambda folder: (folder / "tokenizer.model").write_bytes(b"no model"), "not a sentencepiece model"),
+        (lambda folder: (folder / "tokenizer.model").write_bytes(b""), "is empty"),
         (lambda folder: (folder / "added_tokens.json").unlink(), "added_tokens.json"),
         (lambda folder: (folder / "added_tokens.json").write_text("{"), "added_tokens.json"),
         (lambda folder: (folder / "added_tokens.json").write_text("[]"), "added_tokens.json"),
