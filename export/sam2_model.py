@@ -33,6 +33,19 @@ CLASSES: dict[str, type[torch.nn.Module]] = {
         CXBlock,
     )
 }
+# What each part must be: the constructors of SAM 2 take anything.
+PARTS: dict[str, type[torch.nn.Module]] = {
+    "image_encoder": ImageEncoder,
+    "image_encoder.trunk": Hiera,
+    "image_encoder.neck": FpnNeck,
+    "image_encoder.neck.position_encoding": PositionEmbeddingSine,
+    "memory_attention": MemoryAttention,
+    "memory_attention.layers.0": MemoryAttentionLayer,
+    "memory_encoder": MemoryEncoder,
+    "memory_encoder.position_encoding": PositionEmbeddingSine,
+    "memory_encoder.mask_downsampler": MaskDownSampler,
+    "memory_encoder.fuser": Fuser,
+}
 # Read by the modules' constructors, with effects a configuration must not have.
 FORBIDDEN = ("weights_path", "compile_image_encoder")
 # Parameters GLUS never reads (verified by filling them with NaN): a checkpoint may lack them.
@@ -54,10 +67,19 @@ def built(config: dict[str, Any]) -> SAM2Base:
     model = _instance(config, "model")
     if not isinstance(model, SAM2Base):
         raise CheckpointError(f"SAM 2 configuration: got a {type(model).__name__}, expected a SAM2Base")
-    if model.backbone_stride != 16 or model.image_encoder.scalp != 1 or model.image_size % 32:
+    for name, kind in PARTS.items():
+        part: Any = model
+        for step in name.split("."):
+            part = getattr(part, step, None)
+        if not isinstance(part, kind):
+            raise CheckpointError(
+                f"SAM 2 configuration: {name}: got {type(part).__name__}, expected {kind.__name__}, as GLUS is built"
+            )
+    size = model.image_size
+    if model.backbone_stride != 16 or model.image_encoder.scalp != 1 or type(size) is not int or size < 32 or size % 32:
         raise CheckpointError(
             f"SAM 2 configuration: got stride {model.backbone_stride}, scalp {model.image_encoder.scalp} and "
-            f"image_size {model.image_size}, expected 16, 1 and a multiple of 32, as GLUS is built"
+            f"image_size {size}, expected 16, 1 and a multiple of 32, as GLUS is built"
         )
     return model.eval()
 
@@ -79,7 +101,7 @@ def load_weights(model: SAM2Base, checkpoint: Checkpoint, reference_gamma: bool 
 
 def _instance(node: dict[str, Any], where: str) -> torch.nn.Module:
     target = node.get("_target_")
-    if target not in CLASSES:
+    if not isinstance(target, str) or target not in CLASSES:
         raise CheckpointError(
             f"SAM 2 configuration: {where}: got _target_ {str(target)[:60]!r}, expected a SAM 2 class"
         )

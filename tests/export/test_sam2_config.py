@@ -55,6 +55,8 @@ def test_sam_2_1_is_refused_by_its_settings(tmp_path):
         "sam2.build_sam.build_sam2",
         7,
         None,
+        ["os.system"],
+        {"_target_": "os.system"},
     ],
 )
 def test_only_the_classes_of_sam_2_are_ever_called(tmp_path, target):
@@ -84,6 +86,24 @@ def test_a_hostile_or_wrong_value_is_one_line(tmp_path, key, value, part):
         built(sam2_config(path))
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("part", ["memory_attention", "memory_encoder", "image_encoder"])
+@pytest.mark.parametrize("other", [None, "memory_encoder", "memory_attention"])
+def test_a_part_of_another_kind_is_named(tmp_path, part, other):
+    model = yaml.safe_load(files.SAM2_YAML.read_text())["model"]
+    path = changed(tmp_path, "model", part, value=model[other] if other else None)
+    if part == other:
+        assert built(sam2_config(path)).hidden_dim == 64
+        return
+    with pytest.raises(CheckpointError, match="SAM 2 configuration: "):
+        built(sam2_config(path))
+
+
+@pytest.mark.parametrize("size", [0, -32, 33, 128.0, True])
+def test_an_image_size_no_grid_fits_is_refused(tmp_path, size):
+    with pytest.raises(CheckpointError, match=r"expected 16, 1 and a multiple of 32"):
+        built(sam2_config(changed(tmp_path, "model", "image_size", value=size)))
 
 
 @pytest.mark.parametrize(
