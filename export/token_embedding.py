@@ -31,19 +31,20 @@ def write_table(path: Path, storage: str, width: int, rows: int, parts: Iterator
 
     int8 is rounded to nearest against each row's largest magnitude; see glus_edge.runtime.token_embedding.
     """
-    if storage == "int8":
-        records = np.lib.format.open_memmap(path, "w+", record_type(width), (rows,))
-    else:
-        records = np.lib.format.open_memmap(path, "w+", np.dtype(f"float{storage[2:]}"), (rows, width))
-    start = 0
-    for part in parts:
-        target = records[start : start + len(part)]
-        start += len(part)
-        if storage == "int8":
-            largest = np.abs(part).max(axis=1).astype(np.float32)
-            scales = np.maximum(largest / INT8_MAXIMUM, np.finfo(np.float32).tiny)
-            target[SCALE] = scales
-            target[VALUES] = np.rint(part / scales[:, None])
-        else:
-            target[:] = part
-    records.flush()
+    dtype = record_type(width) if storage == "int8" else np.dtype(f"float{storage[2:]}")
+    shape = (rows,) if storage == "int8" else (rows, width)
+    head = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    # Not through a memory map: on a full disk that ends the process with a signal where a write is an error.
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, head)
+        for part in parts:
+            file.write((_records(part, dtype) if storage == "int8" else part.astype(dtype)).tobytes())
+
+
+def _records(part: NDArray[np.floating], dtype: "np.dtype[np.void]") -> NDArray[np.void]:
+    largest = np.abs(part).max(axis=1).astype(np.float32)
+    scales = np.maximum(largest / INT8_MAXIMUM, np.finfo(np.float32).tiny)
+    records = np.empty(len(part), dtype)
+    records[SCALE] = scales
+    records[VALUES] = np.rint(part / scales[:, None])
+    return records

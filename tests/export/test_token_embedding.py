@@ -1,12 +1,14 @@
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.token_embedding import write_token_embedding
+from glus_edge.export.token_embedding import write_table, write_token_embedding
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.token_embedding import TokenEmbedding
 from tests.export.language_golden import GOLDEN
@@ -57,6 +59,20 @@ def test_a_table_in_int8_is_a_quarter_and_each_row_is_as_near_as_its_largest_val
     exact = table.numpy()
     step = np.abs(exact).max(axis=1, keepdims=True) / 127
     assert (np.abs(found[:] - exact) <= 0.5001 * step).all()
+
+
+@pytest.mark.parametrize("storage", ["fp32", "fp16", "int8"])
+def test_the_file_grows_with_what_is_written_so_that_a_full_disk_is_an_error(tmp_path: Path, storage: str) -> None:
+    sizes = []
+
+    def parts() -> Iterator[NDArray[np.floating]]:
+        for _ in range(3):
+            sizes.append((tmp_path / "table.npy").stat().st_size)
+            yield np.ones((4096, 16), np.float32)
+
+    write_table(tmp_path / "table.npy", storage, 16, 3 * 4096, parts())
+    assert sizes[0] < 4096 < sizes[1] < sizes[2] < (tmp_path / "table.npy").stat().st_size
+    assert (TokenEmbedding.open(tmp_path / "table.npy", 3 * 4096, 16)[:] == 1).all()
 
 
 @pytest.mark.parametrize(("value", "words"), [(float("nan"), "NaN"), (float("-inf"), "infinity"), (1e5, "fp32")])
