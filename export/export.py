@@ -98,6 +98,7 @@ class _Export:
     def manifest(self, frames: Sequence[Frame], tower_name: str) -> Manifest:
         """Writes every file but the manifest itself."""
         prompt = write_tokenizer(self.options.checkpoint, self.folder / "tokenizer.json")
+        self._check_vocabulary()
         if self.modules.dimensions.scores_frames and prompt.score_token not in prompt.reserved:
             raise CheckpointError(
                 f"{self.options.checkpoint}: has a head for {prompt.score_token} and no such token, expected both or none; "
@@ -121,6 +122,16 @@ class _Export:
             memory=MemorySettings(slots=self.options.memory_slots),
             provenance=provenance(self.options, tower_name) | self.notes,
         )
+
+    def _check_vocabulary(self) -> None:
+        """Every token has a row of the embedding table; the table may have more, as those that were padded do."""
+        tokens = Tokenizer.from_file(str(self.folder / "tokenizer.json")).get_vocab_size()
+        rows = self.modules.dimensions.vocabulary_size
+        if tokens > rows:
+            raise CheckpointError(
+                f"{self.options.checkpoint}: got a tokenizer of {tokens} tokens and a vocab_size of {rows}, expected a row of "
+                "the embedding for every token; use the tokenizer files saved with the checkpoint"
+            )
 
     def _write_vision_graphs(self) -> None:
         for name, module in self.modules.graphs().items():

@@ -88,6 +88,8 @@ def _locked(target: Path) -> Iterator[Path]:
             raise OutputError(
                 f"{target}: another process is writing it; wait for it, or give another --output"
             ) from error
+        except OSError as error:  # a file system without locks
+            raise _unwritable(target, error) from error
         yield path
 
 
@@ -95,6 +97,7 @@ def _rename(partial: Path, target: Path) -> None:
     partial.chmod(0o755)  # mkdtemp gives a folder that only its owner can read
     if target.exists():
         replaced = partial.with_name(partial.name + "-replaced")
+        shutil.rmtree(replaced, ignore_errors=True)  # of a process that was killed right here
         target.rename(replaced)
         partial.rename(target)
         shutil.rmtree(replaced)
@@ -109,6 +112,10 @@ def _check(target: Path, overwrite: bool) -> None:
         return
     if not target.is_dir() or target.is_symlink():
         raise OutputError(f"{target}: is not a folder; give another --output")
+    if target.is_mount():
+        raise OutputError(
+            f"{target}: is a mount point, which nothing can take the place of; give a folder in it as --output"
+        )
     if not any(target.iterdir()):
         return
     if not overwrite:

@@ -60,7 +60,7 @@ def write_synthetic(name: str, output: Path, seed: int = 0) -> None:
     """
     if name not in SIZES:
         raise InputError(f"--size: got {name!r}, expected one of {', '.join(SIZES)}")
-    if output.exists() and any(output.iterdir()):
+    if output.is_dir() and any(output.iterdir()):
         raise OutputError(f"{output}: exists already, expected a new folder; give another --output")
     with new_folder(output, overwrite=False) as folder:
         _Synthetic(SIZES[name], folder, seed).write()

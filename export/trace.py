@@ -14,6 +14,7 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.protobuf import head
 from glus_edge.runtime.signatures import GraphSignature
 
@@ -23,6 +24,7 @@ IR_VERSION = 10
 # More than one, lest the tracer take a varying dimension for a constant 1.
 EXAMPLE_LENGTH = 2
 SMALL_BYTES = 1024  # constants that shapes may follow from
+LARGEST_BYTES = (1 << 31) - (1 << 20)  # of a graph: protocol buffers end at 2 GiB, and some stands around it
 TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "int32": torch.int32}
 
 
@@ -70,6 +72,11 @@ def _write(model: onnx.ModelProto, path: Path) -> None:
     )
     heads = [head(onnx.GraphProto.INITIALIZER_FIELD_NUMBER, tensor.ByteSize()) for tensor in weights]
     size = len(graph) + sum(len(each) + tensor.ByteSize() for each, tensor in zip(heads, weights, strict=True))
+    if size > LARGEST_BYTES:
+        raise CheckpointError(
+            f"{path.stem}: got {size / 1e9:.1f} GB of weights, expected at most {LARGEST_BYTES / 1e9:.1f}, which is all that "
+            "an ONNX file can hold; export with --precision fp16, or a smaller tower"
+        )
     with path.open("wb") as file:
         file.write(outside.SerializeToString(deterministic=True))
         file.write(head(onnx.ModelProto.GRAPH_FIELD_NUMBER, size) + graph)

@@ -180,6 +180,23 @@ def test_a_folder_without_a_name_of_its_own_is_refused_before_the_work(tmp_path,
     assert not any(tmp_path.iterdir())
 
 
+def test_a_mount_point_is_refused_before_the_work(quick):
+    with pytest.raises(OutputError, match="/proc: is a mount point"):
+        export_golden(Path("/proc"), overwrite=True)
+
+
+def test_a_tokenizer_of_more_tokens_than_the_embedding_has_rows_is_said_before_the_work(tmp_path, monkeypatch):
+    weights = files.golden_weights()
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        weights[name] = weights[name][:448].clone()  # the pieces alone
+    config = files.golden_config() | {"vocab_size": 448}
+    checkpoint = files.single_bin(tmp_path / "c", weights, config)
+    monkeypatch.setattr(export._Export, "_write_vision_graphs", lambda self: pytest.fail("went on"))
+    with pytest.raises(CheckpointError, match="got a tokenizer of 451 tokens and a vocab_size of 448"):
+        export_golden(tmp_path / "bundle", checkpoint=checkpoint)
+    assert listing(tmp_path) == ["c"]
+
+
 @pytest.mark.parametrize("place", ["beside", "inside", "here"])
 def test_the_vision_tower_config_json_names_is_found(tmp_path, monkeypatch, place):
     config = files.golden_config() | {"mm_vision_tower": "openai/clip-vit"}

@@ -1,6 +1,7 @@
 """A write that was stopped goes on where it stood, and nothing half-written is taken for whole."""
 
 import errno
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,29 @@ def test_another_export_begins_anew(tmp_path: Path) -> None:
     (partial / "x.journal").write_text("line\n")
     with resumable_folder(tmp_path / "bundle", overwrite=False, key="b") as folder:
         assert [path.name for path in folder.iterdir()] == ["resume.key"]
+
+
+def test_what_a_process_killed_at_the_very_end_left_is_in_nobodys_way(tmp_path: Path) -> None:
+    for name in ("bundle", ".bundle.partial-replaced"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text("old")
+    with resumable_folder(tmp_path / "bundle", overwrite=True, key="a") as folder:
+        (folder / "manifest.json").write_text("new")
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert (tmp_path / "bundle" / "manifest.json").read_text() == "new"
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unsupported(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    with (
+        pytest.raises(OutputError, match=r"bundle: cannot be written \(No locks available\)"),
+        resumable_folder(tmp_path / "bundle", overwrite=False, key="a"),
+    ):
+        pytest.fail("went on")
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_two_processes_do_not_write_one_bundle(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import onnxruntime
 import pytest
 import torch
 
+from glus_edge.export import trace
 from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.layers import in_dtype
 from glus_edge.export.memory_encoder import MemoryEncoder
@@ -12,6 +13,7 @@ from glus_edge.export.portability import portability_findings
 from glus_edge.export.trace import traced, write_graph
 from glus_edge.export.vision_tower import VisionTower
 from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.signatures import GRAPHS, signatures
 from tests.export import checkpoint_files as files
 
@@ -107,6 +109,16 @@ def test_what_is_written_weight_by_weight_is_the_whole_model(tmp_path):
     signature = signatures(modules.dimensions)["memory_encoder"]
     write_graph("memory_encoder", modules.memory_encoder, signature, tmp_path / "graph.onnx")
     assert onnx.load(tmp_path / "graph.onnx") == traced("memory_encoder", modules.memory_encoder, signature)
+
+
+def test_a_graph_beyond_what_one_file_holds_is_refused_before_it_is_written(tmp_path, monkeypatch):
+    weight = onnx.numpy_helper.from_array(np.zeros(1000, np.float32), "w")
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [], [weight])
+    monkeypatch.setattr(trace, "traced", lambda name, module, signature: onnx.helper.make_model(graph))
+    monkeypatch.setattr(trace, "LARGEST_BYTES", 4000)
+    with pytest.raises(CheckpointError, match=r"clip_encoder: got 0\.0 GB of weights, expected at most"):
+        write_graph("clip_encoder", torch.nn.Identity(), None, tmp_path / "clip_encoder.onnx")
+    assert not any(tmp_path.iterdir())
 
 
 def test_half_precision_keeps_the_norms_parameters_in_float32():
