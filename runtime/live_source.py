@@ -17,6 +17,8 @@ from glus_edge.runtime.upright import upright_rgb
 from glus_edge.runtime.video_address import video_address
 from glus_edge.runtime.video_decoder import VideoDecoder
 
+_LONGEST_STEP_S = 3600.0  # from one frame to the next; a clock that goes further was set, as was one that goes back
+
 
 @dataclass(frozen=True, eq=False)
 class Arrival:
@@ -24,7 +26,7 @@ class Arrival:
 
     rgb: NDArray[np.uint8]  # [H, W, 3], upright
     number: int  # among all frames the source sent, from 0; what is left out was passed over
-    time: float  # seconds since the source's first frame, by the source's clock
+    time: float  # seconds since the source's first frame, by the source's clock; where that is set, on by one frame
     arrived: float  # seconds, by the clock of `LiveSource`: when its frame had been decoded
 
 
@@ -51,8 +53,8 @@ class LiveSource:
         self.name = address.name
         self._clock = clock
         self._decoder = VideoDecoder(address)
-        # What has a length is a recording, wherever it lies.
-        self._own_pace = address.live and self._decoder.stated_length() is None
+        # What has a length is a recording, wherever it lies; 0 is how servers say that they know none.
+        self._own_pace = address.live and not self._decoder.stated_length()
         self.frame_rate = self._decoder.stream.average_rate or Fraction(25)  # as the source says; per second
         self._news = threading.Condition()
         self._newest: _Decoded | None = None
@@ -96,20 +98,19 @@ class LiveSource:
             raise VideoError(f"{self._broken}, expected it to go on; check the source and the way to it")
         return None
 
-    def _seconds(self, frame: VideoFrame, number: int) -> float:
-        """By the source's clock. A frame's own `time` is not known of the last ones a decoder gives."""
+    def _stamp(self, frame: VideoFrame) -> float | None:
+        """Seconds by the source's clock. A frame's own `time` is not known of the last ones a decoder gives."""
         unit = self._decoder.stream.time_base
-        return number / float(self.frame_rate) if frame.pts is None or unit is None else float(frame.pts * unit)
+        return None if frame.pts is None or unit is None else float(frame.pts * unit)
 
     def _read(self) -> None:
         """In a thread of its own: decodes without pause, so that nothing waits in the source's buffers."""
         try:
-            begin = 0.0
+            begin, clock = 0.0, SourceClock(1 / float(self.frame_rate))
             for number, frame in enumerate(self._decoder.frames()):
-                seconds = self._seconds(frame, number)
+                seconds = clock.seconds(self._stamp(frame))
                 if not number:
-                    first, begin = seconds, self._clock()
-                seconds -= first
+                    begin = self._clock()
                 if not self._own_pace:
                     self._stopped.wait(max(0.0, begin + seconds - self._clock()))
                 if self._stopped.is_set():
@@ -122,7 +123,26 @@ class LiveSource:
         except BaseException as error:  # noqa: BLE001 - raised where the next frame is asked for
             self._error = error
         finally:
-            self._decoder.close()
             with self._news:
                 self._over = True
                 self._news.notify()
+            self._decoder.close()
+
+
+class SourceClock:
+    """Seconds since a source's first frame, never going back. A frame without a time comes one frame after the last."""
+
+    def __init__(self, step_s: float) -> None:
+        """`step_s`: seconds from frame to frame, as the source says."""
+        self._step_s = step_s
+        self._begin: float | None = None  # what the source's clock said, or would have said, at the first frame
+        self._now = -step_s
+
+    def seconds(self, stamp: float | None) -> float:
+        """The time of the next frame, `stamp` seconds by the source's clock."""
+        if stamp is None or self._begin is None or not 0 <= stamp - self._begin - self._now <= _LONGEST_STEP_S:
+            self._now += self._step_s
+            self._begin = self._begin if stamp is None else stamp - self._now
+        else:
+            self._now = stamp - self._begin
+        return self._now

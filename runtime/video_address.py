@@ -1,6 +1,7 @@
 """Where live video comes from, as the user wrote it: a camera, an address on the network, or a file."""
 
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ from glus_edge.runtime.errors import InputError, VideoError
 
 SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps", "srt", "udp")
 PATIENCE_S = 5.0  # without data from the network before a stream counts as lost
+OPENING_S = 15.0  # to find out what a stream is: before its next key frame, seconds away, little can be told
 
 # A playlist that comes from the network may name no file of this machine.
-_ON_NETWORK = {"protocol_whitelist": "crypto,http,https,rtmp,rtp,rtsp,rtsps,srt,tcp,tls,udp"}
+_ON_NETWORK = {"protocol_whitelist": "crypto,http,httpproxy,https,rtmp,rtp,rtsp,rtsps,srt,tcp,tls,udp"}
 _EXPECTED = "expected a camera (0, /dev/video0), an address such as rtsp://HOST/PATH, or a video file"
 
 
@@ -25,7 +27,8 @@ class VideoAddress:
     live: bool = False  # frames come at their own pace, whether we are ready or not
     container: str | None = None  # FFmpeg's name of the format where it cannot be told from the data
     options: Mapping[str, str] = field(default_factory=dict)
-    patience_s: float | None = None
+    patience_s: tuple[float, float] | None = None  # to open it, and for the next packet; None: as long as it takes
+    lends: bool = False  # its packets lie in the device's own memory, which is gone when the device is let go
 
 
 def file_address(path: Path) -> VideoAddress:
@@ -39,15 +42,19 @@ def video_address(text: str) -> VideoAddress:
     camera = re.fullmatch(r"(?:/dev/video)?([0-9]{1,3})", text)
     if camera:
         device = f"/dev/video{int(camera[1])}"
-        return VideoAddress(device, device, live=True, container="v4l2")
+        return VideoAddress(device, device, live=True, container="v4l2", lends=True)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
         return _network_address(text, scheme[1].lower())
     path = Path(text)
-    if path.is_dir():
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        reason = "no such file" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
+        raise VideoError(f"{text}: {reason}, {_EXPECTED}") from error
+    if stat.S_ISDIR(kind):
         raise VideoError(f"{text}: got a folder, {_EXPECTED}; `glus-edge segment` reads folders of frames")
-    if not path.exists():
-        raise VideoError(f"{text}: no such file, {_EXPECTED}")
     return file_address(path)
 
 
@@ -65,4 +72,4 @@ def _network_address(text: str, scheme: str) -> VideoAddress:
     options = dict(_ON_NETWORK)
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # by UDP a lost packet is a torn picture
-    return VideoAddress(name, text, live=True, options=options, patience_s=PATIENCE_S)
+    return VideoAddress(name, text, live=True, options=options, patience_s=(OPENING_S, PATIENCE_S))

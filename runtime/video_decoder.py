@@ -39,8 +39,10 @@ class VideoDecoder:
                 else "a whole video file or a folder of frames; a file cut off while it was recorded may lack its index"
             )
             raise VideoError(
-                f"{self.name}: not a video that can be read ({error.strerror}), expected {expected}"
+                f"{self.name}: not a video that can be read ({self._reason(error)}), expected {expected}"
             ) from error
+        except ValueError as error:  # PyAV's, of the container's name
+            raise VideoError(f"{self.name}: got {error} in this PyAV, expected one that reads cameras") from error
         streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
         if not streams or self._container.format.name in _TEXT_FORMATS:
             kind = self._container.format.long_name or self._container.format.name
@@ -57,7 +59,7 @@ class VideoDecoder:
         started = False  # a stream joined in the middle begins with packets nothing can be made of
         for packet in self._packets():
             try:
-                decoded = packet.decode()
+                decoded = (_own(packet) if self._address.lends else packet).decode()
             except (av.error.FFmpegError, OSError) as error:
                 if not started or self._address.live:  # a torn packet does not end a stream
                     continue
@@ -108,9 +110,13 @@ class VideoDecoder:
                 if broken is None:
                     yield packet
         except (av.error.FFmpegError, OSError) as error:
-            self.damage = f"a part that cannot be read ({error.strerror})"
+            self.damage = f"a part that cannot be read ({self._reason(error)})"
         if broken is not None:
             self.damage = "the end of the file in the middle of a frame"
+
+    def _reason(self, error: av.error.FFmpegError | OSError) -> str:
+        """FFmpeg calls it an exit that was asked for when patience has come to its end."""
+        return "no data came in time" if isinstance(error, av.error.ExitError) else str(error.strerror)
 
     def _demuxed(self) -> list[Stream]:
         """The streams to read. Where the video's own length is not stated, sound may be what reaches the file's end."""
@@ -122,6 +128,14 @@ class VideoDecoder:
         if self.stream.duration is not None and self.stream.time_base is not None:
             return self.stream.duration * self.stream.time_base
         return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+
+
+def _own(packet: "Packet[VideoStream]") -> "Packet[VideoStream]":
+    """A copy. Frames of raw video are views of their packets, and live on when the device is gone."""
+    own = cast("Packet[VideoStream]", Packet(bytes(packet)))
+    own.stream, own.time_base, own.pts, own.dts = packet.stream, packet.time_base, packet.pts, packet.dts
+    own.is_keyframe = packet.is_keyframe
+    return own
 
 
 def _is_cover(stream: VideoStream) -> bool:

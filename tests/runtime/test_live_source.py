@@ -1,14 +1,26 @@
 import http.server
+import io
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
+from av.packet import Packet
+from hypothesis import given
+from hypothesis import strategies as st
 
+from glus_edge.runtime import video_address
 from glus_edge.runtime.errors import VideoError
-from glus_edge.runtime.live_source import LiveSource
+from glus_edge.runtime.live_source import LiveSource, SourceClock
+from glus_edge.runtime.video_address import VideoAddress
+from glus_edge.runtime.video_decoder import VideoDecoder
+from tests.runtime.conftest import picture
 from tests.runtime.plain_decoding import sequential
 
 VideoWriter = Callable[..., Path]
@@ -17,6 +29,17 @@ VideoWriter = Callable[..., Path]
 class Server(http.server.SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing."""
+
+    def do_GET(self) -> None:
+        """A file whose name begins with `stall` is sent by two thirds, and then nothing for a while."""
+        if not self.path.startswith("/stall"):
+            super().do_GET()
+            return
+        content = (Path(self.directory) / self.path[1:]).read_bytes()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(content[: len(content) * 2 // 3])
+        time.sleep(1.5)
 
 
 @pytest.fixture
@@ -95,3 +118,93 @@ def test_a_source_is_let_go_in_the_middle(write_video: VideoWriter) -> None:
         next(iter(source))
     assert not source._thread.is_alive()
     assert source.seen < 40
+
+
+def test_a_server_that_stalls_is_given_up_and_said(
+    write_video: VideoWriter, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_address, "OPENING_S", 0.4)
+    monkeypatch.setattr(video_address, "PATIENCE_S", 0.2)
+    write_video("stall.ts", frames=30)
+    with LiveSource(f"{address}/stall.ts") as source:
+        source._thread.join()
+        arrivals = iter(source)
+        assert next(arrivals).number < 29
+        with pytest.raises(VideoError, match=r"cannot be read \(no data came in time\), expected it to go on"):
+            next(arrivals)
+
+
+class Unseekable:
+    """As a server writes a stream: what stands at its beginning is never mended."""
+
+    def __init__(self) -> None:
+        self.content = io.BytesIO()
+
+    def write(self, data: bytes) -> int:
+        return self.content.write(data)
+
+
+def test_a_live_stream_that_states_no_seconds_is_not_held_back(tmp_path: Path, address: str) -> None:
+    target = Unseekable()
+    with av.open(target, "w", format="flv") as container:
+        stream: Any = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for index in range(40):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index, 48, 64), format="rgb24")))
+        container.mux(stream.encode())
+    (tmp_path / "live.flv").write_bytes(target.content.getvalue())
+    with LiveSource(f"{address}/live.flv") as source:
+        assert source._decoder.stated_length() == 0
+        source._thread.join(2)  # of the four seconds it shows
+        assert source.seen == 40
+
+
+def test_a_cameras_frames_outlive_it(write_video: VideoWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device's packets are its own memory, which raw frames would only be views of."""
+    path = write_video("raw.nut", frames=4, codec="rawvideo", pixels="yuyv422")
+    packets = VideoDecoder._packets
+    lent: list[tuple[int, int]] = []
+
+    def noted(decoder: VideoDecoder) -> Iterator["Packet[Any]"]:
+        for packet in packets(decoder):
+            lent.append((packet.buffer_ptr, packet.buffer_ptr + packet.buffer_size))
+            yield packet
+
+    monkeypatch.setattr(VideoDecoder, "_packets", noted)
+
+    def shared(lends: bool) -> list[bool]:
+        lent.clear()
+        decoder = VideoDecoder(VideoAddress("camera", str(path), live=True, lends=lends))
+        found = []
+        for number, frame in enumerate(decoder.frames()):
+            first, last = lent[-1]
+            found.append(first <= frame.planes[0].buffer_ptr < last)
+            assert frame.pts is not None
+            assert float(frame.pts * decoder.stream.time_base) == pytest.approx(number / 20)
+        decoder.close()
+        return found
+
+    assert shared(lends=False) == [True] * 4
+    assert shared(lends=True) == [False] * 4
+    assert video_address.video_address("0").lends
+
+
+def test_a_pyav_that_reads_no_cameras_says_so() -> None:
+    with pytest.raises(
+        VideoError, match="camera: got no container format 'v4l3' in this PyAV, expected one that reads"
+    ):
+        VideoDecoder(VideoAddress("camera", "/dev/video0", live=True, container="v4l3"))
+
+
+@given(st.lists(st.none() | st.floats(-1e14, 1e14), min_size=1), st.floats(1e-4, 10))
+def test_a_sources_time_never_goes_back_and_never_leaps(stamps: list[float | None], step: float) -> None:
+    clock = SourceClock(step)
+    times = [clock.seconds(stamp) for stamp in stamps]
+    assert times[0] == 0
+    assert all(0 <= later - earlier <= 3601 for earlier, later in pairwise(times))
+
+
+def test_a_clock_that_was_set_goes_on_by_one_frame() -> None:
+    clock = SourceClock(0.1)
+    times = [clock.seconds(stamp) for stamp in (50.0, 50.2, None, 50.4, 3.0, 3.5, 95_000.0, 95_000.1)]
+    assert times == pytest.approx([0, 0.2, 0.3, 0.4, 0.5, 1.0, 1.1, 1.2])

@@ -56,6 +56,8 @@ def test_a_folder_is_named_as_what_segment_reads(tmp_path: Path) -> None:
         video_address(str(tmp_path))
     with pytest.raises(VideoError, match="no such file"):
         video_address(str(tmp_path / "missing.mp4"))
+    with pytest.raises(VideoError, match="cannot be read .*long.*, expected a camera"):
+        video_address("the sentence in place of the source, and at length " * 10)
 
 
 def test_a_file_whose_name_looks_like_a_protocol_is_a_file(tmp_path: Path) -> None:
