@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -76,19 +77,32 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code: 0, 2 for a user's error (one line on stderr), 130 after Ctrl-C."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As stderr has it: a path need not be text, and a terminal need not have every letter.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _run(argv)
     except GlusEdgeError as error:
         print(f"glus-edge: error: {' '.join(str(error).split())}", file=sys.stderr)
+        _drop_unwritten()
         return USER_ERROR
     except KeyboardInterrupt:
         print("glus-edge: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output has left (`| head`): no more can be said, also not by the interpreter as it exits.
+        _drop_unwritten()
+        return 1
+
+
+def _drop_unwritten() -> None:
+    """What standard output refuses (its reader has left, its disk is full) is not tried again as the interpreter exits."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
 
 
 def _run(argv: list[str]) -> int:

@@ -51,14 +51,15 @@ def ahead(items: Iterator[T], depth: int = 2) -> Generator[T, None, None]:
 class Behind(Generic[T]):
     """Hands items to a worker in a thread, in order, at most `depth` of them waiting. Use it as a context manager.
 
-    Leaving the block waits until all are done. An error of the worker ends the thread and is raised by the next `put`, or
-    on leaving; items after it are not worked on.
+    Leaving the block waits until all are done; interrupted, until the one that is worked on is. An error of the worker
+    ends the thread and is raised by the next `put`, or on leaving; items after it are not worked on.
     """
 
     def __init__(self, work: Callable[[T], None], depth: int = 2) -> None:
         self._work = work
         self._waiting: queue.Queue[T | _End] = queue.Queue(depth)
         self._failed = threading.Event()
+        self._given_up = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="glus-edge-behind", daemon=True)
 
@@ -74,15 +75,24 @@ class Behind(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        _put(self._waiting, _End(), self._failed)
-        self._thread.join()
+        try:
+            self._finish()
+        except BaseException:  # Ctrl-C: what the worker writes to is closed next, so it must not be at work any more
+            self._given_up.set()
+            self._finish()
+            raise
         if kind is None:
             self._raise()
+
+    def _finish(self) -> None:
+        _put(self._waiting, _End(), self._failed)
+        self._thread.join()
 
     def _run(self) -> None:
         try:
             while not isinstance(item := self._waiting.get(), _End):
-                self._work(item)
+                if not self._given_up.is_set():
+                    self._work(item)
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             self._error = error
             self._failed.set()

@@ -1,6 +1,7 @@
 """What a live run says: a line of JSON per frame, and how it kept up."""
 
 import json
+import math
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -32,7 +33,12 @@ def line_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_ove
 def _sentence(mask: NDArray[np.bool_], scores: Scores) -> dict[str, Any]:
     area = int(np.count_nonzero(mask))
     box = list(cv2.boundingRect(mask.view(np.uint8))) if area else None
-    return {"area": area, "box": box, **to_json(scores)}
+    return {"area": area, "box": box, **{name: _finite(value) for name, value in to_json(scores).items()}}
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinities: a score that is no number is null."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class Percentiles(NamedTuple):

@@ -4,13 +4,13 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import av
 
-from glus_edge.runtime.atomic_file import written_aside
+from glus_edge.runtime.atomic_file import check_file, written_aside
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
@@ -54,11 +54,11 @@ def run(arguments: argparse.Namespace) -> int:
     deadline = None if arguments.deadline_ms is None else Deadline(arguments.deadline_ms)
     if arguments.frames is not None and arguments.frames < 1:
         raise InputError(f"--frames: got {arguments.frames}, expected at least 1")
-    if arguments.overlay is not None and arguments.overlay.exists() and not arguments.overwrite:
-        raise OutputError(f"{arguments.overlay}: exists already; choose another file or pass --overwrite")
+    if arguments.overlay is not None:
+        _check_overlay(arguments.overlay, arguments.source, arguments.overwrite)
     choice = choice_from_arguments(arguments)
     keeping_up = KeepingUp(arguments.deadline_ms)
-    broken: VideoError | None = None
+    ended: VideoError | OutputError | BrokenPipeError | None = None
     with (
         Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
         LiveSource(arguments.source) as source,
@@ -67,14 +67,26 @@ def run(arguments: argparse.Namespace) -> int:
         with _overlay(arguments.overlay, session, source) as drawn:
             try:
                 _frames(source, session, deadline, keeping_up, arguments.frames, drawn)
-            except (KeyboardInterrupt, VideoError) as error:
+            except (KeyboardInterrupt, VideoError, OutputError, BrokenPipeError) as error:
                 if not keeping_up.frames:
                     raise
-                broken = error if isinstance(error, VideoError) else None  # Ctrl-C is how a live run usually ends
+                ended = None if isinstance(error, KeyboardInterrupt) else error  # Ctrl-C is how a live run usually ends
         print(f"{source.name}: {keeping_up.summary()}", file=sys.stderr)
-    if broken is not None:
-        raise broken
+    if ended is not None:
+        raise ended
     return 0
+
+
+def _check_overlay(path: Path, source: str, overwrite: bool) -> None:
+    """OutputError for what the overlay cannot or must not replace, before hours are spent on it."""
+    check_file(path)
+    if not path.exists():
+        return
+    if not overwrite:
+        raise OutputError(f"{path}: exists already; choose another file or pass --overwrite")
+    with suppress(OSError):  # no file is read
+        if path.samefile(source):
+            raise OutputError(f"{path}: is the source itself; choose another file")
 
 
 @contextmanager
@@ -86,13 +98,12 @@ def _overlay(
         yield None
         return
     try:
-        with written_aside(path) as part:
-            part.touch()  # FFmpeg finds out with the first frame whether a file can be written
-            with (
-                OverlayWriter(part, session.sentences, source.frame_rate) as writer,
-                Behind[tuple[Frame, Masks]](lambda drawn: writer.add(*drawn)) as behind,
-            ):
-                yield behind
+        with (
+            written_aside(path) as part,
+            OverlayWriter(part, session.sentences, source.frame_rate) as writer,
+            Behind[tuple[Frame, Masks]](lambda drawn: writer.add(*drawn)) as behind,
+        ):
+            yield behind
     except av.error.FFmpegError as error:
         raise OutputError(f"{path}: cannot be encoded ({error.strerror}), expected frames H.264 can hold") from error
 
@@ -116,10 +127,24 @@ def _frames(
         latency_ms, passed_over = 1e3 * (end - arrival.arrived), arrival.number - last - 1
         last = arrival.number
         keeping_up.note(result, latency_ms, passed_over)
-        print(line_of(arrival, result, latency_ms, passed_over), flush=True)
-        if drawn is not None:
-            drawn.put((Frame(arrival.number, arrival.time, arrival.rgb), result.masks))
+        try:
+            _print(line_of(arrival, result, latency_ms, passed_over))
+        finally:  # the overlay has every frame that counts, whether or not its line had a reader
+            if drawn is not None:
+                drawn.put((Frame(arrival.number, arrival.time, arrival.rgb), result.masks))
         if keeping_up.frames == frames:
             return
     if not keeping_up.frames:
         raise VideoError(f"{source.name}: not one frame came, expected video")
+
+
+def _print(line: str) -> None:
+    """Errors: BrokenPipeError: the reader has left; OutputError: the line cannot be written."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"standard output: cannot be written ({error.strerror}), expected room for a line per frame"
+        ) from error

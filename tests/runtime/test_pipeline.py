@@ -88,3 +88,28 @@ def test_an_error_in_the_block_is_the_one_that_is_seen_and_what_was_queued_is_do
     with pytest.raises(KeyboardInterrupt):
         run()
     assert done == [1, 2]
+
+
+def test_ctrl_c_while_the_rest_is_waited_for_leaves_no_worker_behind(monkeypatch):
+    done = []
+
+    def work(item):
+        time.sleep(0.02)
+        done.append(item)
+
+    behind = Behind(work)
+    join = behind._thread.join
+
+    def interrupted():
+        monkeypatch.setattr(behind._thread, "join", join)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(behind._thread, "join", interrupted)
+    behind.__enter__()
+    for item in range(3):
+        behind.put(item)
+    with pytest.raises(KeyboardInterrupt):
+        behind.__exit__(None, None, None)
+    assert not threads()
+    assert done == list(range(len(done)))
+    assert len(done) < 3

@@ -65,6 +65,9 @@ def test_it_stops_after_the_frames_asked_for(capsys: pytest.CaptureFixture[str])
         ([CLIP, SENTENCE, "--frames", "0"], "--frames: got 0, expected at least 1"),
         ([CLIP, ""], "sentence: got '', expected words"),
         ([CLIP, SENTENCE, "--overlay", CLIP], "clip.mp4: exists already"),
+        ([CLIP, SENTENCE, "--overlay", CLIP, "--overwrite"], "clip.mp4: is the source itself"),
+        ([CLIP, SENTENCE, "--overlay", "/tmp", "--overwrite"], "/tmp: is a folder, expected the name of a file"),
+        ([CLIP, SENTENCE, "--overlay", "o" * 300], "ooo: cannot be written (File name too long)"),
         ([CLIP, SENTENCE, "--overlay", "/nowhere/o.mp4"], "/nowhere/o.mp4: cannot be written"),
     ],
 )
@@ -117,3 +120,28 @@ def test_ctrl_c_is_how_a_live_run_ends(tmp_path: Path) -> None:
     assert running.returncode == 0
     assert "frames, " in said
     assert open_video(overlay).frame_count == 1 + len(rest.splitlines())
+
+
+def test_a_reader_that_leaves_ends_the_run_and_the_overlay_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay = tmp_path / "overlay.mp4"
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as left:
+        monkeypatch.setattr(sys, "stdout", left)
+        assert main(["stream", str(CLIP), SENTENCE, "--overlay", str(overlay), "--frames", "9"]) == 1
+    assert "clip.mp4: 1 frames, " in capsys.readouterr().err
+    assert open_video(overlay).frame_count == 1
+
+
+def test_lines_that_cannot_be_written_are_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["stream", str(CLIP), SENTENCE]) == 2
+    said = capsys.readouterr().err
+    assert "1 frames" in said
+    assert "error: standard output: cannot be written (No space left on device), expected room" in said
+    assert "Traceback" not in said

@@ -28,8 +28,8 @@ def test_a_line_holds_every_sentences_box_in_pixels() -> None:
 
 def test_a_number_that_is_none_never_reaches_the_reader() -> None:
     broken = FrameResult(0, np.zeros((1, 4, 6), np.bool_), (Scores(float("nan"), 0.0, True, 0),), {}, True)
-    with pytest.raises(ValueError, match="Out of range"):
-        line_of(arrival(), broken, 1.0, 0)
+    (sentence,) = json.loads(line_of(arrival(), broken, 1.0, 0))["sentences"]
+    assert (sentence["predicted_iou"], sentence["object_score"], sentence["segmented"]) == (None, 0.0, True)
 
 
 def test_the_summary_counts_frames_questions_and_what_came_late() -> None:
