@@ -3,6 +3,7 @@
 import gc
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.half_range import LARGEST, Peaks
 from glus_edge.export.language_graph import write_language_model
 from glus_edge.export.language_parity import Answers, Questions, measure_language_parity, reference_answers
 from glus_edge.export.language_reference import LanguageReference
@@ -169,15 +171,19 @@ class _Export:
     def _parity(self, prompt: PromptSettings, frames: Sequence[Frame]) -> dict[str, tuple[ParityEntry, ...]]:
         self.report("running language_model in torch")
         questions = self._questions(prompt, frames)
-        stored = StoredWeights(self.checkpoint, self.options.weights, self.options.compute)
-        answers = reference_answers(LanguageReference(stored, self.modules.dimensions), questions)
+        stored, peaks = StoredWeights(self.checkpoint, self.options.weights, self.options.compute), Peaks()
+        half = self.options.compute == "float16"
+        observe = partial(peaks.see, "language_model") if half else None
+        answers = reference_answers(LanguageReference(stored, self.modules.dimensions, observe), questions)
         if self.options.weights in QUANTISED:
             self._note_quantisation(questions, answers[0])
         self.report("comparing language_model with torch")
         path, signature = self.folder / "language_model.onnx", self.signatures["language_model"]
         parity = {"language_model": measure_language_parity(path, signature, self.options.compute, questions, answers)}
         self.report("running the other graphs in torch")
-        cases = vision_cases(self.modules, frames, answers[-1].segment_embedding)
+        with peaks.watching(self.modules.graphs() if half else {}):
+            cases = vision_cases(self.modules, frames, answers[-1].segment_embedding)
+        self._note_overflows(peaks)
         self.modules.release()
         for name in self.modules.graphs():
             self.report(f"comparing {name} with torch")
@@ -185,6 +191,13 @@ class _Export:
             _collect()
             parity[name] = measure_parity(name, path, self.signatures[name], self.options.compute, cases.pop(name))
         return parity
+
+    def _note_overflows(self, peaks: Peaks) -> None:
+        """Reported, and no error: `glus-edge build` finds out on the device which blocks to raise."""
+        for name, peak in peaks.beyond().items():
+            text = f"{peak.layer} reaches {peak.value:.1e} on the frames compared, beyond float16's {LARGEST:.0f}"
+            self.report(f"warning: {name}: {text}: a GPU may give no numbers there; export with --precision fp32")
+            self.notes[f"overflow_of_{name}"] = text
 
     def _questions(self, prompt: PromptSettings, frames: Sequence[Frame]) -> Questions:
         pixels = np.stack([clip_pixels(frame.rgb, self.modules.clip_image) for frame in frames])
