@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path, PurePosixPath
 
 from tokenizers import Tokenizer
@@ -13,6 +14,7 @@ from glus_edge.runtime.signatures import GRAPHS, GraphSignature, Limits, signatu
 from glus_edge.runtime.token_embedding import TokenEmbedding
 
 _CHUNK = 1 << 20
+_LONGEST_NAME = 100  # characters of a file's name
 _MAY_BE_NONE = ("context_frames", "slots")  # a model that was trained without them
 
 
@@ -59,10 +61,14 @@ class Bundle:
 def read_manifest(directory: Path) -> Manifest:
     """manifest.json of a bundle, checked value by value."""
     path = directory / "manifest.json"
-    if not path.is_file():
-        raise BundleError(f"{directory}: got no manifest.json, expected a bundle; make one with `glus-edge export`")
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise BundleError(
+            f"{directory}: got no manifest.json, expected a bundle; make one with `glus-edge export`"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}), expected a bundle's manifest") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path}: got {error}, expected JSON; export the bundle again") from error
     version = document.get("format_version") if isinstance(document, dict) else None
@@ -88,12 +94,19 @@ def files(manifest: Manifest) -> list[FileEntry]:
 def verify(directory: Path, entry: FileEntry) -> None:
     """Raises BundleError unless the file is there with the size and SHA-256 the manifest says."""
     path = directory / entry.file
-    if not path.is_file():
-        raise BundleError(f"{path}: got no file, expected the one manifest.json names; copy or export the bundle again")
-    size = path.stat().st_size
-    if size != entry.size_bytes:
-        raise BundleError(f"{path}: got {size} bytes, expected {entry.size_bytes}; copy or export the bundle again")
-    digest = sha256(path)
+    try:
+        if not path.is_file():
+            raise BundleError(
+                f"{path}: got no file, expected the one manifest.json names; copy or export the bundle again"
+            )
+        size = path.stat().st_size
+        if size != entry.size_bytes:
+            raise BundleError(f"{path}: got {size} bytes, expected {entry.size_bytes}; copy or export the bundle again")
+        digest = sha256(path)
+    except OSError as error:
+        raise BundleError(
+            f"{path}: cannot be read ({error.strerror}), expected the file manifest.json names"
+        ) from error
     if digest != entry.sha256:
         raise BundleError(
             f"{path}: got SHA-256 {digest[:16]}..., expected {entry.sha256[:16]}...; copy or export the bundle again"
@@ -116,8 +129,9 @@ def _check(path: Path, manifest: Manifest) -> None:
     if set(manifest.graphs) != set(GRAPHS):
         raise BundleError(f"{path}: got graphs {sorted(manifest.graphs)}, expected {sorted(GRAPHS)}; export again")
     for entry in files(manifest):
-        if entry.file != PurePosixPath(entry.file).name or entry.file in ("", "..", ".") or "\\" in entry.file:
-            raise BundleError(f"{path}: got file name {entry.file!r}, expected a plain name inside the bundle")
+        plain = entry.file == PurePosixPath(entry.file).name and entry.file not in ("", "..", ".")
+        if not plain or "\\" in entry.file or "\0" in entry.file or len(entry.file) > _LONGEST_NAME:
+            raise BundleError(f"{path}: got file name {entry.file[:60]!r}, expected a plain name inside the bundle")
     for name, graph in manifest.graphs.items():
         if graph.compute not in ("float32", "float16"):
             raise BundleError(f"{path}: graphs.{name}.compute: got {graph.compute!r}, expected float32 or float16")
@@ -133,5 +147,18 @@ def _check(path: Path, manifest: Manifest) -> None:
             f"{path}: got width {model.language_width}, {model.language_heads} and {model.key_value_heads} heads, "
             "expected each to divide the one before; export the bundle again"
         )
+    for name, image, size in (("clip", manifest.clip, model.clip_size), ("sam", manifest.sam, model.image_size)):
+        if image.size != size:
+            raise BundleError(f"{path}: {name}.size: got {image.size}, expected {size}, the model's; export again")
+        if not all(map(math.isfinite, image.mean)) or not all(0 < value < math.inf for value in image.std):
+            raise BundleError(f"{path}: {name}: got mean {image.mean}, std {image.std}, expected numbers, std above 0")
+    prompt = manifest.prompt
+    if prompt.image.count("<image>") != 1:
+        raise BundleError(f"{path}: prompt.image: got {prompt.image[:60]!r}, expected <image> in it once; export again")
+    for name, token in (("segment", prompt.segment_token_id), ("begin", prompt.begin_token_id)):
+        if not 0 <= token < model.vocabulary_size:
+            raise BundleError(
+                f"{path}: prompt.{name}_token_id: got {token}, expected 0 to {model.vocabulary_size - 1}; export again"
+            )
     if model.image_size % 16:
         raise BundleError(f"{path}: image_size: got {model.image_size}, expected a multiple of 16; export again")

@@ -81,15 +81,22 @@ def _frame_files(folder: Path) -> list[Path]:
     files.sort(key=lambda path: natural_key(path.name))
     owner: dict[str, Path] = {}
     for path in files:
-        with path.open("rb") as file:
-            if not file.read(8).startswith((_JPEG, _PNG)):
-                raise VideoError(f"{path}: not a JPEG or PNG image whatever its name says; replace or remove it")
+        if not _first_bytes(path).startswith((_JPEG, _PNG)):
+            raise VideoError(f"{path}: not a JPEG or PNG image whatever its name says; replace or remove it")
         if path.stem in owner:
             raise VideoError(
                 f"{folder}: {owner[path.stem].name} and {path.name} would share one mask file; rename one of them"
             )
         owner[path.stem] = path
     return files
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(8)
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read ({error.strerror}), expected a JPEG or PNG image") from error
 
 
 def _is_whole_jpeg(data: bytes) -> bool:

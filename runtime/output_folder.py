@@ -13,9 +13,13 @@ RESULT_FORMAT = "glus-edge result"  # how a result.json of ours is known
 
 def check_output_folder(directory: Path, overwrite: bool) -> None:
     """Errors: OutputError for a folder that exists, or whose contents are not all of an earlier run's making."""
-    if not directory.exists() and not directory.is_symlink():
-        return
-    if not directory.is_dir():
+    try:
+        if not directory.exists() and not directory.is_symlink():
+            return
+        is_folder = directory.is_dir()
+    except OSError as error:
+        raise OutputError(f"{directory}: cannot be used ({error.strerror}), expected a folder to create") from error
+    if not is_folder:
         raise OutputError(f"{directory}: exists and is no folder, expected a folder to create; choose another one")
     if not overwrite:
         raise OutputError(f"{directory}: exists already; choose another folder or pass --overwrite")

@@ -91,7 +91,8 @@ class RunRecord:
         }
         lines = ",\n    ".join(self._frames[index] for index in self.done)
         head = json.dumps(header, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-        return f'{head},\n  "frames": [\n    {lines}\n  ]\n}}\n'.encode()
+        # A path need not be text: the bytes that are none are escaped as JSON escapes them.
+        return f'{head},\n  "frames": [\n    {lines}\n  ]\n}}\n'.encode(errors="backslashreplace")
 
 
 def _number(value: float | None) -> float | None:

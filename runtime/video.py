@@ -1,5 +1,6 @@
 """A video: a file of any kind PyAV decodes, or a folder of frames."""
 
+import stat
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -65,8 +66,10 @@ def open_video(path: str | Path, progress: Progress = silent) -> Video:
     and any damage known. Errors: VideoError for what is missing, no video, or without a single frame.
     """
     path = Path(path)
-    if path.is_dir():
-        return FrameFolder(path)
-    if not path.exists():
-        raise VideoError(f"{path}: no such file or folder, expected a video file or a folder of JPEG or PNG frames")
-    return VideoFile(path, progress)
+    try:
+        kind = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
+        reason = "no such file or folder" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
+        raise VideoError(f"{path}: {reason}, expected a video file or a folder of JPEG or PNG frames") from error
+    return FrameFolder(path) if stat.S_ISDIR(kind) else VideoFile(path, progress)

@@ -58,6 +58,19 @@ def test_a_manifest_that_is_none_is_refused(copy, content):
     assert_refused(copy, r"manifest\.json")
 
 
+def test_a_bundle_that_cannot_be_looked_at_is_said(copy, monkeypatch):
+    assert_refused("b" * 300, "cannot be read .File name too long., expected a bundle's manifest")
+
+    def refused(path, *arguments, **settings):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(copy), "open", refused)
+        assert_refused(copy, "cannot be read .Permission denied., expected")
+    monkeypatch.setattr("glus_edge.runtime.bundle.sha256", refused)
+    assert_refused(copy, "tokenizer.json: cannot be read .Permission denied., expected the file manifest.json names")
+
+
 def test_a_newer_bundle_says_to_upgrade(copy):
     edit(copy, lambda document: document.update(format_version=99, something_new={}))
     assert_refused(copy, "got bundle format 99, expected 1 or older; upgrade glus-edge")
@@ -83,7 +96,9 @@ def test_a_file_that_is_missing_or_cut_off_is_named(copy, name):
     assert_refused(copy, f"{name}: got no file")
 
 
-@pytest.mark.parametrize("name", ["../tokenizer.json", "/etc/passwd", "sub/tokenizer.json", "..", "", "a\\b"])
+@pytest.mark.parametrize(
+    "name", ["../tokenizer.json", "/etc/passwd", "sub/tokenizer.json", "..", "", "a\\b", "a" * 300]
+)
 def test_a_file_name_that_leaves_the_bundle_is_refused(copy, name):
     edit(copy, lambda document: document["tokenizer"].update(file=name))
     assert_refused(copy, "expected a plain name inside the bundle")
@@ -98,6 +113,13 @@ def test_a_file_name_that_leaves_the_bundle_is_refused(copy, name):
         (lambda d: d["model"].update(image_size="128"), "model.image_size: got '128', expected int"),
         (lambda d: d["graphs"]["mask_decoder"].update(compute="float8"), "expected float32 or float16"),
         (lambda d: d["memory"].update(slots=1 << 40), "slots: got"),
+        (lambda d: d["clip"].update(size=57), "clip.size: got 57, expected 56"),
+        (lambda d: d["sam"].update(size=1 << 40), "sam.size: got"),
+        (lambda d: d["sam"].update(std=[0.2, 0, 0.2]), "sam: got mean .*, std .*, expected numbers, std above 0"),
+        (lambda d: d["clip"].update(mean=[0.2, float("nan"), 0.2]), "clip: got mean .*nan"),
+        (lambda d: d["prompt"].update(image="<im_start><im_end>"), "prompt.image: got .*, expected <image> in it once"),
+        (lambda d: d["prompt"].update(begin_token_id=-1), "begin_token_id: got -1, expected 0 to 450"),
+        (lambda d: d["prompt"].update(segment_token_id=451), "segment_token_id: got 451, expected 0 to 450"),
     ],
 )
 def test_a_manifest_whose_values_cannot_be_is_refused(copy, change, match):

@@ -1,4 +1,5 @@
 import argparse
+import io
 import subprocess
 import sys
 import types
@@ -138,3 +139,19 @@ def test_a_reader_that_leaves_early_sees_no_traceback() -> None:
     command = f'{sys.executable} -c "{script}" | head -n 1 > /dev/null'
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_a_letter_the_terminal_lacks_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(content, encoding="ascii"))
+
+    def run(arguments: argparse.Namespace) -> int:
+        print("caf\u00e9 \udcff", flush=True)
+        return 0
+
+    module = types.ModuleType("spoken")
+    module.configure, module.run = lambda parser: None, run  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spoken", module)
+    monkeypatch.setitem(cli.COMMANDS, "spoken", cli.Command("spoken", "speaks"))
+    assert cli.main(["spoken"]) == 0
+    assert content.getvalue() == b"caf\\xe9 \\udcff\n"

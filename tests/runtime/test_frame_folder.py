@@ -9,7 +9,7 @@ from PIL import Image
 
 from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.frame import FrameSize
-from glus_edge.runtime.frame_folder import natural_key, read_image
+from glus_edge.runtime.frame_folder import FrameFolder, natural_key, read_image
 from glus_edge.runtime.video import open_video
 
 
@@ -139,3 +139,19 @@ def test_two_frames_of_one_name_are_said(tmp_path: Path) -> None:
     Image.fromarray(noise(6, 8)).save(tmp_path / "0.jpg")
     with pytest.raises(VideoError, match="share one mask file"):
         open_video(tmp_path)
+
+
+def test_a_frame_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1.png").write_bytes(b"")
+
+    def refused(path: Path, *arguments: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", refused)
+    with pytest.raises(VideoError, match="1.png: cannot be read .Permission denied., expected a JPEG or PNG image"):
+        FrameFolder(tmp_path)
+
+
+def test_a_name_that_no_file_can_have_is_said() -> None:
+    with pytest.raises(VideoError, match="cannot be read .File name too long., expected a video file or a folder"):
+        open_video("the sentence in place of the video, and at length " * 10)

@@ -1,7 +1,9 @@
+import os
 import resource
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -198,3 +200,11 @@ def test_the_overlay_is_what_browsers_play(tmp_path: Path, video: Video) -> None
         assert stream.codec_context.name == "h264"
         assert stream.codec_context.pix_fmt == "yuv420p"
         assert (stream.width, stream.height) == (64, 50)
+
+
+def test_a_path_that_is_no_text_is_recorded(tmp_path: Path, video: Video) -> None:
+    """As Linux allows: bytes that are no UTF-8."""
+    bundle = os.fsdecode(b"bundle \xff")
+    with OutputWriter.open(tmp_path / "out", video, replace(RUN, bundle=bundle)):
+        pass
+    assert record(tmp_path / "out")["bundle"] == bundle

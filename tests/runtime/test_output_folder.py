@@ -4,6 +4,7 @@ import pytest
 
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.output import OutputWriter
+from glus_edge.runtime.output_folder import check_output_folder
 from glus_edge.runtime.video import Video, open_video
 from tests.runtime.output_runs import RUN, VideoWriter, record, result_of, write_all
 
@@ -65,3 +66,8 @@ def test_overwriting_an_empty_folder_needs_no_earlier_run(tmp_path: Path, video:
     (tmp_path / "out").mkdir()
     write_all(tmp_path / "out", video, overwrite=True)
     assert record(tmp_path / "out")["status"] == "complete"
+
+
+def test_a_name_that_no_folder_can_have_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be used .File name too long., expected a folder to create"):
+        check_output_folder(tmp_path / ("o" * 300), overwrite=False)
