@@ -97,6 +97,8 @@ class Direction:
         assert self._age is not None, "the first frame is asked about, whatever the rules"
         if not self._back_off.allows(self._age):
             return False
+        if self._back_off.owed:
+            return True
         change = self._scene.change(frame) if self._rules.watches_scene else 0.0
         wanted = (target.wants_question(self._age, change, self._rules.lost) for target in self._targets)
         return self._rules.refresh.ask_before(self._age, tuple(self._signals.values()), change) or any(wanted)

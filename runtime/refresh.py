@@ -100,7 +100,7 @@ def refresh_rule(text: str) -> RefreshRule:
 
 
 class BackOff:
-    """After an answer without [SEG] the old embedding serves on, and the next question waits 2, then 4, then 8 frames."""
+    """After an answer without [SEG] the old embedding serves on, and the question is asked again after 2, 4, then 8 frames."""
 
     def __init__(self) -> None:
         self._wait = 0
@@ -114,6 +114,11 @@ class BackOff:
     def allows(self, age: int) -> bool:
         """Whether a question may be asked `age` frames after the last."""
         return age >= self._wait
+
+    @property
+    def owed(self) -> bool:
+        """Whether the last question had no answer: it is asked again, whatever the rule, as soon as it may be."""
+        return self._wait > 0
 
     def note(self, segmented: bool) -> None:
         """Takes notice of an answer; `segmented`: every sentence got its [SEG]."""

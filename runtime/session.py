@@ -157,8 +157,11 @@ class Session:
             return self.language.score([rows_from_prompt(c.score_text(), frames, tokens) for c in self._conversations])
 
     def new_embedding(self) -> Array:
-        """A buffer for segment embeddings, [sentences, segment_width] float32 on the device."""
-        return self._engines.language_model.device.empty((self.sentences, self._model.segment_width), "float32")
+        """A buffer for segment embeddings, [sentences, segment_width] float32 on the device.
+
+        Zeros: what has no embedding yet is decoded with the others, and must not come out differently every time.
+        """
+        return self._engines.language_model.device.zeros((self.sentences, self._model.segment_width), "float32")
 
     def copy_embedding(self, target: Array, source: Array) -> None:
         """Copies segment embeddings on the device."""

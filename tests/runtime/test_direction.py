@@ -7,6 +7,8 @@ import pytest
 
 from glus_edge.runtime import Segmenter, open_video
 from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.language_step import LanguageStep
+from glus_edge.runtime.refresh import refresh_rule
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
@@ -148,3 +150,18 @@ def test_a_rule_for_lost_objects_empties_masks_and_says_so(segmenter):
         for i, scores in enumerate(after.scores):
             assert scores.visible == (before.scores[i].object_score > 0)
             assert np.array_equal(after.masks[i], before.masks[i] if scores.visible else np.zeros_like(before.masks[i]))
+
+
+@pytest.mark.parametrize("refresh", ["once", "verify", "previous", "scene", "memoryless", "every:30"])
+def test_a_sentence_without_an_answer_is_asked_again_whatever_the_rule(segmenter, monkeypatch, refresh):
+    ask, answers = LanguageStep.ask, iter([False, False])
+
+    def unsure(step, prompts):
+        answer = ask(step, prompts)
+        return answer._replace(segmented=np.full_like(answer.segmented, next(answers, True)))
+
+    monkeypatch.setattr(LanguageStep, "ask", unsure)
+    rule = replace(refresh_rule(refresh), iou=0.0, overlap=-1.0, agreement=-1.0, scene=1.0)  # asks for nothing itself
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh=rule))
+    assert [result.index for result in results if result.asked] == [0, 2, 6]
+    assert [result.index for result in results if result.scores[0].segmented] == list(range(6, 14))
