@@ -66,9 +66,9 @@ class LiveSession:
         InputError: it is no such picture.
         """
         frame = Frame(self._index, 0.0, self._shared.picture(rgb))
+        self._shared.tokens.add(frame)  # first of all: a frame that an engine refuses was never seen
         context = self._context.see(self._index)
         self._index += 1
-        self._shared.tokens.add(frame)
         if context is not None:
             self._shared.read_context(context)
             for batch in self._batches:

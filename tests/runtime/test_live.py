@@ -7,7 +7,9 @@ import pytest
 
 from glus_edge.runtime import InputError, Segmenter, open_video
 from glus_edge.runtime.direction import Direction
+from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.frame_tokens import FrameTokens
 from glus_edge.runtime.loop_rules import LoopChoice
 from glus_edge.runtime.session import Session, SharedWork
 from glus_edge.runtime.window import window_policy
@@ -137,3 +139,19 @@ def test_numbers_and_sentences_that_are_none_are_refused(segmenter):
     with pytest.raises(InputError, match="sentence: got ' '"):
         session.add(" ")
     assert session.sentences == ("a thing",)
+
+
+def test_a_frame_that_an_engine_refuses_was_never_there(segmenter, pictures, monkeypatch):
+    wanted = masks(segmenter.stream(["a thing"], policy="window"), pictures)
+    session = segmenter.stream(["a thing"], policy="window")
+    found = masks(session, pictures[:3])
+
+    def refuse(*arguments):
+        raise EngineError("clip_preprocess: got 4000 height, expected 16 to 1920")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FrameTokens, "add", refuse)
+        with pytest.raises(EngineError, match="4000 height"):
+            session.push(pictures[3])
+    found += masks(session, pictures[3:])
+    assert all(np.array_equal(one, other) for one, other in zip(wanted, found, strict=True))
