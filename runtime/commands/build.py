@@ -21,7 +21,7 @@ from glus_edge.runtime.engine_build import (
     check_engines,
 )
 from glus_edge.runtime.engine_gate import GateSettings
-from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.errors import InputError, OutputError
 from glus_edge.runtime.gate_clip import SENTENCE, GateClip
 from glus_edge.runtime.preprocess_graph import SMALLEST_SIDE
 from glus_edge.runtime.progress import PATIENCE_S
@@ -90,11 +90,19 @@ def run(arguments: argparse.Namespace) -> int:
         BuildSettings(arguments.optimization_level, arguments.workspace_mib, target),
         BuildMonitor(_Bar().show),
     )
-    if arguments.check_only:
+    try:
+        if not arguments.check_only:
+            return _build(arguments, build, graphs)
         for line in described_checks(build, check_engines(build, graphs)):
             print(line, flush=True)
-        return 0
-    return _build(arguments, build, graphs)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # graphs and engines are written next to the bundle's own
+        raise OutputError(
+            f"{error.filename or bundle.directory}: cannot be written ({error.strerror}), expected a bundle's folder that "
+            "can be written to and has room for engines"
+        ) from error
+    return 0
 
 
 def limits_from_arguments(arguments: argparse.Namespace) -> Limits:

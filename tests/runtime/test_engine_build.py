@@ -1,6 +1,7 @@
 """Building over the test doubles: what is kept, what is rebuilt, what the gate refuses."""
 
 import ctypes
+import errno
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import onnx
 import pytest
 
 from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.cli import main
 from glus_edge.runtime.commands import build as command
 from glus_edge.runtime.end_to_end import REPORT, check_masks
 from glus_edge.runtime.engine_build import ALL_GRAPHS, EngineBuild, Gate, build_engines
@@ -21,6 +23,7 @@ from glus_edge.runtime.gate_clip import SENTENCE, GateClip
 from glus_edge.runtime.onnx_blocks import BLOCKS, image_encoder_blocks
 from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS
 from glus_edge.runtime.reference_run import record
+from glus_edge.runtime.shipped import shipped_bundle
 from glus_edge.runtime.signatures import Limits
 from glus_edge.runtime.tensorrt_build import BuildSettings
 from tests.runtime.cuda_double import CudaDouble
@@ -78,6 +81,21 @@ def test_what_passes_is_kept_and_reported(bundle, gate):
     assert "cosine" in lines[0]
     # nothing of the comparison is left behind
     assert not list(bundle.glob(".*"))
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys):
+    cuda = CudaDouble()
+    monkeypatch.setattr(command, "load_tensorrt", lambda library: tensorrt_double(cuda))
+    monkeypatch.setattr(command, "open_cuda", lambda: cuda)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", "engines/x")
+
+    monkeypatch.setattr(command, "build_engines", full)
+    assert main(["build", str(shipped_bundle()), "--no-gate"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "engines/x: cannot be written (No space left on device), expected a bundle's folder" in said
 
 
 def test_engines_that_are_there_are_not_built_again(bundle, gate):
