@@ -31,10 +31,10 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 def check_file(path: Path) -> None:
     """Asks before long work whether its result can be written. Errors: OutputError."""
-    part = path.with_name(path.name + PART_SUFFIX)
     try:
         if path.is_dir():
             raise OutputError(f"{path}: is a folder, expected the name of a file to write")
+        part = path.with_name(path.name + PART_SUFFIX)
         part.touch()
         part.unlink()
     except OSError as error:
