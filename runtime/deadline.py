@@ -24,6 +24,7 @@ class Deadline:
         self._longest = longest
         self._spent_ms: deque[float] = deque(maxlen=_REMEMBERED)
         self._age = 0  # frames since one was asked about
+        self._begun = False  # the first frame warms up the engines and reads the context: it says nothing of later ones
 
     def allows(self, waited_ms: float) -> bool:
         """Whether a frame that arrived `waited_ms` ago may be asked about."""
@@ -34,5 +35,6 @@ class Deadline:
     def note(self, asked: bool, spent_ms: float) -> None:
         """Takes notice of what a frame took."""
         self._age = 0 if asked else self._age + 1
-        if asked:
+        if asked and self._begun:
             self._spent_ms.append(spent_ms)
+        self._begun = True
