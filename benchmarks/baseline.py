@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.machine import usable_threads
+from glus_edge.runtime.machine import thread_count
 
 if TYPE_CHECKING:
     from glus_edge.benchmarks.reference import Reference
@@ -65,7 +65,7 @@ def open_reference(source: BaselineSource, bundle: Bundle, threads: int = 0) -> 
 
     from glus_edge.benchmarks.reference import Reference, ReferenceSource
 
-    torch.set_num_threads(threads or usable_threads())
+    torch.set_num_threads(thread_count(threads))
     if source.checkpoint is None or source.vision_tower is None or source.sam2_config is None:
         from glus_edge.benchmarks.shipped_reference import shipped_source
 

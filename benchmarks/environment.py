@@ -6,7 +6,7 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version, release, system
 
-from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, memory, nvidia_devices, processor, usable_threads
+from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, memory, nvidia_devices, processor, thread_count
 
 PACKAGES = (
     "glus-edge",
@@ -43,7 +43,7 @@ def environment(threads: int, packages: Sequence[str] = PACKAGES) -> Environment
         processor=processor(),
         nvidia=nvidia_devices(),
         memory=memory(),
-        threads=threads or usable_threads(),
+        threads=thread_count(threads),
         system=f"{system()} {release()} {machine()}",
         python=python_version(),
         packages={package: installed for package in packages if (installed := _version(package))},

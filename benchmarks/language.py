@@ -27,7 +27,7 @@ from glus_edge.benchmarks.products import KINDS, Product
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError, OutputError
-from glus_edge.runtime.machine import usable_threads
+from glus_edge.runtime.machine import thread_count
 from glus_edge.runtime.progress import Progress, terminal_bar
 from glus_edge.runtime.schema import to_json
 
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
     given = parser.parse_args(arguments)
     try:
-        prefill = Prefill(given.new, given.cached, given.threads or usable_threads())
+        prefill = Prefill(given.new, given.cached, thread_count(given.threads))
         settings = LanguageBenchSettings(given.size, given.layers, prefill, given.rounds, given.llama_bench)
         if given.folder is not None and not given.folder.is_dir():
             raise InputError(f"--folder {given.folder}: no such folder, expected one with room for both models")

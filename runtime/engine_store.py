@@ -133,7 +133,7 @@ class EngineStore:
         for path in sorted(self.folder.glob(f"[!.]*/{RECORD}")):
             try:
                 record = from_json(EngineRecord, json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, SchemaError) as error:
+            except (OSError, ValueError, RecursionError, SchemaError) as error:
                 raise BundleError(f"{path}: got {error}, expected an engine's record; delete {path.parent}") from error
             plan = path.parent / record.file
             if plan.is_file() and plan.stat().st_size == record.size_bytes:

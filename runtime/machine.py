@@ -7,6 +7,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from glus_edge.runtime.errors import InputError
+
 # What makes matrix products fast, by the names /proc/cpuinfo gives them: x86 first, then ARM.
 FAST_FEATURES = (
     *("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "avx512_fp16"),
@@ -52,6 +54,13 @@ def processor() -> Processor:
     name = fields.get("model name") or platform.processor() or platform.machine()
     features = tuple(feature for feature in FAST_FEATURES if feature in found)
     return Processor(name, features, os.cpu_count() or 1, usable_threads())
+
+
+def thread_count(asked: int) -> int:
+    """As many threads as asked for; 0: every usable one. InputError: fewer than none."""
+    if asked < 0:
+        raise InputError(f"--threads: got {asked}, expected 0, for every usable core, or more")
+    return asked or usable_threads()
 
 
 def usable_threads() -> int:

@@ -15,7 +15,7 @@ from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.freed_memory import return_freed_memory
 from glus_edge.runtime.fused_language import fused_language_model
-from glus_edge.runtime.machine import usable_threads
+from glus_edge.runtime.machine import thread_count
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # int8 matrices have one scale per column, but ONNX Runtime multiplies them in blocks. Its default of 32 rows is slow:
@@ -88,7 +88,7 @@ class OnnxRuntimeBackend:
 def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.SessionOptions:
     """How a session runs. accuracy: of the products of rounded matrices, see OnnxRuntimeOptions."""
     settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads or usable_threads()
+    settings.intra_op_num_threads = thread_count(options.threads)
     settings.log_severity_level = 3
     # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
     # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with. Spinning that stops with each run

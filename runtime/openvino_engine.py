@@ -14,7 +14,7 @@ from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.engine import Engine, check_tensors
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.machine import usable_threads
+from glus_edge.runtime.machine import thread_count
 from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 
 PRECISIONS = {"bf16": "bf16", "fp32": "f32"}  # as OpenVINO calls them
@@ -110,7 +110,7 @@ def _settings(core: Any, options: OpenVinoOptions) -> dict[str, object]:
         )
     return {
         "INFERENCE_PRECISION_HINT": PRECISIONS[options.precision],
-        "INFERENCE_NUM_THREADS": options.threads or usable_threads(),
+        "INFERENCE_NUM_THREADS": thread_count(options.threads),
         "PERFORMANCE_HINT": "LATENCY",
     }
 

@@ -39,9 +39,10 @@ def file_address(path: Path) -> VideoAddress:
 
 def video_address(text: str) -> VideoAddress:
     """What a user's text names. InputError: a kind of address that is not read; VideoError: there is no such file."""
-    camera = re.fullmatch(r"(?:/dev/video)?([0-9]{1,3})", text)
-    if camera:
-        device = f"/dev/video{int(camera[1])}"
+    if re.fullmatch(r"[0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/.+", text):
+        device = (
+            f"/dev/video{int(text)}" if text.isdigit() else text
+        )  # /dev/v4l: the same by the camera's name or place
         return VideoAddress(device, device, live=True, container="v4l2", lends=True)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:

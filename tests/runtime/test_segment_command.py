@@ -57,6 +57,7 @@ def test_the_record_says_which_rules_a_preset_and_its_exceptions_came_to(golden_
         (["{frames}", ""], "sentence: got '', expected words"),
         (["{frames}", "a dog", "the <image>"], "reserved token <image>"),
         (["{frames}", "dog " * 700], "tokens, expected at most 2048"),
+        (["{frames}", "a dog", "--threads", "-3"], "--threads: got -3, expected 0"),
         (["{frames}", "a dog", "--keyframe", "14"], "key frame: got 14, expected 0 to 13"),
         (
             ["{frames}", "a dog", "--keyframe", "nowhere.json"],

@@ -9,7 +9,13 @@ from glus_edge.runtime.video_address import SCHEMES, file_address, video_address
 
 
 @pytest.mark.parametrize(
-    ("text", "device"), [("0", "/dev/video0"), ("12", "/dev/video12"), ("/dev/video3", "/dev/video3")]
+    ("text", "device"),
+    [
+        ("0", "/dev/video0"),
+        ("12", "/dev/video12"),
+        ("/dev/video3", "/dev/video3"),
+        ("/dev/v4l/by-id/usb-a-index0", "/dev/v4l/by-id/usb-a-index0"),
+    ],
 )
 def test_a_number_or_device_is_a_camera(text: str, device: str) -> None:
     address = video_address(text)
