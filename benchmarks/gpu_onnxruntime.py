@@ -6,22 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from glus_edge.benchmarks.gpu_cases import Case
 from glus_edge.benchmarks.gpu_clock import Clock
 from glus_edge.benchmarks.gpu_row import MEASURED, WARM_UP, Row, row_of_times
 from glus_edge.runtime.engine_gate import closeness
+from glus_edge.runtime.execution_providers import PROVIDER_ERRORS
 
 BACKEND, PROVIDER = "onnxruntime-cuda", "CUDAExecutionProvider"
-_ERRORS = (
-    ort_errors.EPFail,
-    ort_errors.Fail,
-    ort_errors.InvalidArgument,
-    ort_errors.InvalidGraph,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
-)
 
 
 def provider_missing() -> str:
@@ -40,7 +32,7 @@ def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVID
         try:
             with clock.phase(BACKEND):
                 row = _measured(row, case, provider)
-        except _ERRORS as error:
+        except PROVIDER_ERRORS as error:
             row = replace(row, note=" ".join(str(error).split())[:200])
         yield row
 

@@ -8,15 +8,14 @@ from glus_edge.runtime.provider_state import ProviderState
 
 REMOTE = "AzureExecutionProvider"  # sends graphs to a service; listed by every build, used by nobody here
 _SIDE = 4
-_ERRORS = (
+# What ONNX Runtime raises where a provider cannot make or run a graph.
+PROVIDER_ERRORS = (
     ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
-    RuntimeError,
-    ValueError,
 )
 
 
@@ -35,7 +34,7 @@ def _check(name: str) -> ProviderState:
         session = onnxruntime.InferenceSession(matrix_product(), settings, providers=[name], enable_fallback=0)
         used = session.get_providers()
         product = session.run(None, {"left": left, "right": right})[0]
-    except _ERRORS as error:
+    except (*PROVIDER_ERRORS, RuntimeError, ValueError) as error:
         return ProviderState(name, usable=False, detail=" ".join(str(error).split())[:300])
     if used[0] != name:
         return ProviderState(name, usable=False, detail=f"ONNX Runtime took {used[0]} instead")

@@ -1,15 +1,14 @@
 """A video: a file of any kind PyAV decodes, or a folder of frames."""
 
-import stat
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.frame import Frame, FrameSize
 from glus_edge.runtime.frame_folder import FrameFolder
 from glus_edge.runtime.progress import Progress, silent
+from glus_edge.runtime.video_address import is_folder
 from glus_edge.runtime.video_file import VideoFile
 
 
@@ -66,10 +65,5 @@ def open_video(path: str | Path, progress: Progress = silent) -> Video:
     and any damage known. Errors: VideoError for what is missing, no video, or without a single frame.
     """
     path = Path(path)
-    try:
-        kind = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        reason = "no such file or folder" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
-        raise VideoError(f"{path}: {reason}, expected a video file or a folder of JPEG or PNG frames") from error
-    return FrameFolder(path) if stat.S_ISDIR(kind) else VideoFile(path, progress)
+    missing = "no such file or folder, expected a video file or a folder of JPEG or PNG frames"
+    return FrameFolder(path) if is_folder(path, missing) else VideoFile(path, progress)

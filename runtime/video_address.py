@@ -37,24 +37,28 @@ def file_address(path: Path) -> VideoAddress:
     return VideoAddress(str(path), str(path.resolve()))
 
 
+def is_folder(path: Path, missing: str) -> bool:
+    """Whether a folder lies there and no file. VideoError: nothing does, which `missing` says, or it cannot be looked at."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise VideoError(f"{path}: {missing}") from error
+    except (OSError, ValueError) as error:
+        expected = missing.partition(", ")[2]
+        raise VideoError(f"{path}: cannot be read ({getattr(error, 'strerror', error)}), {expected}") from error
+
+
 def video_address(text: str) -> VideoAddress:
     """What a user's text names. InputError: a kind of address that is not read; VideoError: there is no such file."""
     if re.fullmatch(r"[0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/.+", text):
-        device = (
-            f"/dev/video{int(text)}" if text.isdigit() else text
-        )  # /dev/v4l: the same by the camera's name or place
+        # /dev/v4l names the same devices by the camera or its place
+        device = f"/dev/video{int(text)}" if text.isdigit() else text
         return VideoAddress(device, device, live=True, container="v4l2", lends=True)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
         return _network_address(text, scheme[1].lower())
     path = Path(text)
-    try:
-        kind = path.stat().st_mode
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, (FileNotFoundError, NotADirectoryError))
-        reason = "no such file" if missing else f"cannot be read ({getattr(error, 'strerror', error)})"
-        raise VideoError(f"{text}: {reason}, {_EXPECTED}") from error
-    if stat.S_ISDIR(kind):
+    if is_folder(path, f"no such file, {_EXPECTED}"):
         raise VideoError(f"{text}: got a folder, {_EXPECTED}; `glus-edge segment` reads folders of frames")
     return file_address(path)
 

@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 import pytest
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from glus_edge.benchmarks import gpu, gpu_cases, gpu_frames, gpu_onnxruntime, gpu_tensorrt
 from glus_edge.benchmarks.device_peak import measure_device_peak
@@ -166,7 +167,7 @@ def test_outputs_that_are_not_numbers_are_not_hidden_by_others_that_are(cases, m
 @pytest.mark.parametrize("error", ["EPFail", "InvalidArgument", "InvalidGraph"])
 def test_a_graph_that_a_provider_refuses_is_a_row_that_says_so(cases, monkeypatch, error):
     def refuse(*_, **__):
-        raise getattr(gpu_onnxruntime.ort_errors, error)("no kernel\nfor it")
+        raise getattr(ort_errors, error)("no kernel\nfor it")
 
     monkeypatch.setattr(gpu_onnxruntime.onnxruntime, "InferenceSession", refuse)
     (row,) = onnxruntime_rows(cases[-1:], Clock(PLENTY), "CPUExecutionProvider")
