@@ -2,6 +2,7 @@
 nodes in float32, so that comparing graphs there does not tell.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -28,6 +29,7 @@ class Peaks:
     def see(self, graph: str, layer: str, values: torch.Tensor) -> None:
         """Notes the largest magnitude of what a layer gives, or a matrix reads."""
         value = max(abs(bound.item()) for bound in values.detach().aminmax())
+        value = math.inf if math.isnan(value) else value  # NaN is larger than nothing, and would hide what comes later
         if graph not in self._found or value > self._found[graph].value:
             self._found[graph] = Peak(layer, value)
 

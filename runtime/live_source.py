@@ -63,7 +63,6 @@ class LiveSource:
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self.seen = 0  # frames that arrived
-        self.taken = 0  # frames that were handed out
         self._thread = threading.Thread(target=self._read, name="glus-edge-source", daemon=True)
         self._thread.start()
 
@@ -90,7 +89,6 @@ class LiveSource:
             self._news.wait_for(lambda: self._newest is not None or self._over)
             newest, self._newest = self._newest, None
         if newest is not None:
-            self.taken += 1
             return Arrival(upright_rgb(newest.frame), newest.number, newest.time, newest.arrived)
         if self._error is not None:
             raise self._error

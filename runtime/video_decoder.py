@@ -1,4 +1,4 @@
-"""Decodes the video stream of a file, packet by packet, and notices where it is damaged."""
+"""Decodes the video of a file, camera or stream, packet by packet, and notices where it is damaged."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -18,7 +18,7 @@ _TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
 
 
 class VideoDecoder:
-    """Frames of a file's first video stream in the order they are shown, from the start or from a time."""
+    """Frames of a source's first video stream in the order they are shown, from the start or from a time."""
 
     def __init__(self, source: Path | VideoAddress) -> None:
         """Errors: VideoError if the source cannot be opened, is no video, or has no video stream."""

@@ -36,6 +36,16 @@ def watched(gain: float, sign: float = 1.0) -> Peaks:
     return peaks
 
 
+def test_no_number_is_beyond_and_hides_nothing() -> None:
+    peaks = Peaks()
+    for graph, values in (("clip_encoder", (float("nan"), 1.0)), ("image_encoder", (1.0, float("nan")))):
+        for value in values:
+            peaks.see(graph, f"layer of {value}", torch.tensor([value]))
+    assert {graph: peak.layer for graph, peak in peaks.beyond().items()} == dict.fromkeys(
+        ("clip_encoder", "image_encoder"), "layer of nan"
+    )
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_layer_beyond_half_precision_is_named_though_the_output_is_small(sign: float) -> None:
     beyond = watched(35_000.0, sign).beyond()
