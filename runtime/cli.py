@@ -41,6 +41,11 @@ COMMANDS = {
     "stream": Command(
         "glus_edge.runtime.commands.stream", "masks of live video as it comes: a camera, a stream, a file"
     ),
+    "serve": Command(
+        "glus_edge.runtime.commands.serve",
+        "a page and an API for live video",
+        "pip install 'glus-edge[serve]'",
+    ),
     "export": Command(
         "glus_edge.export.command",
         "a GLUS checkpoint becomes a bundle",

@@ -5,17 +5,15 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.image import JPEG, PNG, image_from_bytes
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
 DEFAULT_FRAME_RATE = Fraction(10)  # frames per second; a folder does not say
-
-_JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
 
 class FrameFolder:
@@ -60,12 +58,10 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         data = path.read_bytes()
     except OSError as error:
         raise VideoError(f"{path}: cannot be read ({error.strerror}), expected a JPEG or PNG image") from error
-    # Decoders fill the missing part of a cut-off image with grey and only print a warning: look before decoding.
-    whole = _is_whole_jpeg(data) if data.startswith(_JPEG) else b"IEND" in data[-4096:]
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if whole else None
+    image = image_from_bytes(data)
     if image is None:
         raise VideoError(f"{path}: a damaged or cut-off image, expected a whole JPEG or PNG; replace or remove it")
-    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+    return image
 
 
 def _frame_files(folder: Path) -> list[Path]:
@@ -81,7 +77,7 @@ def _frame_files(folder: Path) -> list[Path]:
     files.sort(key=lambda path: natural_key(path.name))
     owner: dict[str, Path] = {}
     for path in files:
-        if not _first_bytes(path).startswith((_JPEG, _PNG)):
+        if not _first_bytes(path).startswith((JPEG, PNG)):
             raise VideoError(f"{path}: not a JPEG or PNG image whatever its name says; replace or remove it")
         if path.stem in owner:
             raise VideoError(
@@ -97,20 +93,3 @@ def _first_bytes(path: Path) -> bytes:
             return file.read(8)
     except OSError as error:
         raise VideoError(f"{path}: cannot be read ({error.strerror}), expected a JPEG or PNG image") from error
-
-
-def _is_whole_jpeg(data: bytes) -> bool:
-    """Whether the end-of-image marker follows the picture's own scan (an embedded thumbnail has one, too)."""
-    position = 2
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xDA:
-            return data.find(b"\xff\xd9", position) >= 0
-        # Fill bytes and markers without a payload are one and two bytes long, all others carry their length.
-        if marker == 0xFF:
-            position += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 2
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False

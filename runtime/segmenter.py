@@ -130,11 +130,15 @@ class Segmenter:
         memory: str | None = None,
         lost: str | None = None,
     ) -> LiveSession:
-        """A live session: `push` frames, get masks; `add` and `remove` sentences. Errors: InputError, as for `segment`."""
+        """A live session: `push` frames, get masks; `add` and `remove` sentences, of which there may be none yet.
+
+        Errors: InputError, as for `segment`.
+        """
         choice = loop_choice(preset, policy, refresh, memory, lost)
         window = window_policy(choice.policy, self.bundle.manifest.window)
         live = LiveSession(SharedWork(self.bundle, self._engines), window, choice.rules())
-        live.add(*_checked(sentences))
+        if len(sentences):
+            live.add(*_checked(sentences))
         return live
 
     def _session(self, sentences: Sequence[str], policy: str) -> Session:

@@ -16,9 +16,9 @@ from glus_edge.runtime.schema import to_json
 _REMEMBERED = 10_000  # latencies of which percentiles are made: memory does not grow with the stream
 
 
-def line_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> str:
-    """One frame as JSON without a line break; boxes are left, top, width, height in pixels, null for an empty mask."""
-    document: dict[str, Any] = {
+def record_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> dict[str, Any]:
+    """One frame for JSON; boxes are left, top, width, height in pixels, null for an empty mask."""
+    return {
         "frame": arrival.number,
         "time": round(arrival.time, 4),
         "latency_ms": round(latency_ms, 2),
@@ -27,7 +27,11 @@ def line_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_ove
         "sentences": [_sentence(mask, scores) for mask, scores in zip(result.masks, result.scores, strict=True)],
         "timings": {stage: round(spent, 2) for stage, spent in result.timings.items()},
     }
-    return json.dumps(document, allow_nan=False)
+
+
+def line_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> str:
+    """`record_of` without a line break."""
+    return json.dumps(record_of(arrival, result, latency_ms, passed_over), allow_nan=False)
 
 
 def _sentence(mask: NDArray[np.bool_], scores: Scores) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def test_the_wheel_holds_one_name_and_its_typing_marker(tmp_path):
             if "__pycache__" not in path.parts
         }
         assert modules == {name for name in names if name.startswith(f"glus_edge/{package}/") and name.endswith(".py")}
-    assert "glus_edge/training/sam2_nano.yaml" in names
+    assert {"glus_edge/training/sam2_nano.yaml", "glus_edge/runtime/serving/page.html"} <= set(names)
     shipped = [path for path in (ROOT / "runtime" / "nano").rglob("*") if path.is_file()]
     assert {f"glus_edge/{path.relative_to(ROOT).as_posix()}" for path in shipped} <= set(names)
     assert {"manifest.json", "clip.mp4", "truth.json"} <= {path.name for path in shipped}

@@ -14,6 +14,7 @@ from glus_edge.runtime.atomic_file import check_file, written_aside
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.deadline import Deadline
 from glus_edge.runtime.errors import InputError, OutputError, VideoError
 from glus_edge.runtime.frame import Frame
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     keeping_up = KeepingUp(arguments.deadline_ms)
     ended: VideoError | OutputError | BrokenPipeError | None = None
     with (
+        interrupted_by_sigterm(),
         Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
         LiveSource(arguments.source) as source,
     ):

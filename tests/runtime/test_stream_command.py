@@ -105,7 +105,8 @@ def test_nothing_is_left_of_an_overlay_when_the_loop_fails(
     assert not list(tmp_path.iterdir())
 
 
-def test_ctrl_c_is_how_a_live_run_ends(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_sigterm_are_how_a_live_run_ends(tmp_path: Path, number: signal.Signals) -> None:
     overlay = tmp_path / "overlay.mp4"
     command = [sys.executable, "-m", "glus_edge.runtime.cli", "stream", CLIP, SENTENCE, "--overlay", overlay]
     with subprocess.Popen(
@@ -115,7 +116,7 @@ def test_ctrl_c_is_how_a_live_run_ends(tmp_path: Path) -> None:
         assert running.stderr is not None
         running.stdout.readline()
         time.sleep(0.05)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         rest, said = running.stdout.read(), running.stderr.read()
     assert running.returncode == 0
     assert "frames, " in said
