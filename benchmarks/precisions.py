@@ -28,7 +28,7 @@ from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.bundle import Bundle, read_manifest, sha256
-from glus_edge.runtime.errors import GlusEdgeError, OutputError
+from glus_edge.runtime.errors import GlusEdgeError, InputError, OutputError
 from glus_edge.runtime.progress import silent
 from glus_edge.runtime.schema import from_json, to_json
 from glus_edge.runtime.segmenter import Segmenter
@@ -108,6 +108,10 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     for name, path in bundles.items():
         scores = scored(path, dataset, videos, Rules(arguments.policy), arguments.output / f"{_plain(name)}.jsonl")
         found[name] = {(s.video, s.sentence): s.j_and_f for s in scores if s.kind != NO_TARGET}
+        if not found[name]:
+            raise InputError(
+                f"{dataset.name}: got {videos} videos where no sentence has a target, expected one to score"
+            )
         mean = sum(found[name].values()) / len(found[name])
         difference = None if name == SOURCE_NAME else paired_bootstrap(found[name], found[SOURCE_NAME])
         rows.append(Row(name, size_bytes(Bundle.open(path).manifest), mean, difference))

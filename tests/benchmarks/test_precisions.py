@@ -3,11 +3,13 @@
 import json
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from glus_edge.benchmarks import precisions
+from glus_edge.benchmarks.datasets import NO_TARGET
 from glus_edge.benchmarks.evaluation import Rules, SentenceScore
 
 pytestmark = pytest.mark.torch
@@ -70,6 +72,15 @@ def test_scores_of_another_bundle_or_policy_are_not_taken(tmp_path, bundle, monk
     (bundle / "manifest.json").write_text("{ }")
     assert precisions.scored(bundle, Dataset(), 1, Rules("window"), record)[0].video == "new"
     assert old[0]["video"] == "new"
+
+
+def test_videos_without_a_target_give_no_table(tmp_path, bundle, monkeypatch, capsys):
+    monkeypatch.setattr(precisions, "open_dataset", lambda name: Dataset())
+    monkeypatch.setattr(precisions, "variants", lambda *arguments: {})
+    monkeypatch.setattr(precisions, "evaluate", lambda *arguments: [replace(score("a"), kind=NO_TARGET)])
+    monkeypatch.setattr(sys, "argv", ["precisions", "--bundle", str(bundle), "--output", str(tmp_path / "out")])
+    assert precisions.main() == 2
+    assert "no sentence has a target" in capsys.readouterr().err
 
 
 def test_every_variant_has_a_folder_of_its_own():
