@@ -28,7 +28,11 @@ CLIP_DIFFICULTY = Difficulty(
     calm_share=0.0,
 )
 # One of each kind; only motion tells the two green squares of the last apart.
-CLIP_SENTENCES = ("the cyan square", "the green square to the left of the cyan square", "the green square that moves up")
+CLIP_SENTENCES = (
+    "the cyan square",
+    "the green square to the left of the cyan square",
+    "the green square that moves up",
+)
 
 
 def write_clip(folder: Path) -> None:

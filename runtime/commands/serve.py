@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
@@ -64,8 +65,10 @@ def run(arguments: argparse.Namespace) -> int:
         options_from_arguments(arguments),
     )
     choice.rules()
+    live = LiveSettings(deadline_ms=arguments.deadline_ms, most_sentences=arguments.sentences)
     if arguments.source is not None:
-        LiveSource(arguments.source).close()  # one that cannot be opened is said now
+        with LiveSource(arguments.source) as source:  # one that cannot be opened is said now
+            live = replace(live, source=arguments.source, source_name=source.name)
     settings = ServerSettings(
         arguments.host,
         arguments.port,
@@ -74,7 +77,6 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.certificate,
         arguments.key,
     )
-    live = LiveSettings(arguments.source, arguments.deadline_ms, arguments.sentences)
     with interrupted_by_sigterm():
         try:
             with LiveServer(lambda: Segmenter.open(bundle, options), choice, settings, live) as server:

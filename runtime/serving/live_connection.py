@@ -34,7 +34,8 @@ _JPEG_QUALITY = 80  # of the server's own frames on their way to the page
 class LiveSettings:
     """What is the same for all clients."""
 
-    source: str | None = None  # the frames' source; None: the client sends them
+    source: str | None = None  # of the frames, which may hold a password; None: the client sends them
+    source_name: str = "the server's source"  # as clients are told
     deadline_ms: float | None = None  # from a frame's arrival to its masks
     most_sentences: int = 8  # of one client
     silence_s: float = 60.0  # after which a client that should send frames is taken to have left
@@ -83,7 +84,9 @@ class LiveConnection:
                 if isinstance(message, str):
                     self._carry_out(message)
                 elif frames is None:
-                    self._refuse(InputError(f"frame: got one, expected none: they come from {self._settings.source}"))
+                    self._refuse(
+                        InputError(f"frame: got one, expected none: they come from {self._settings.source_name}")
+                    )
                 else:
                     frames.put(message)
         except TimeoutError:

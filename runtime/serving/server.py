@@ -151,7 +151,7 @@ class LiveServer:
         document = {
             "status": "ok",
             "version": version("glus-edge"),
-            "source": self._live.source,
+            "source": None if self._live.source is None else self._live.source_name,
             "most_sentences": self._live.most_sentences,
             "most_clients": self._settings.clients,
         }

@@ -201,6 +201,8 @@ def test_silence_ends_a_session() -> None:
 
 def test_the_server_shows_its_own_source() -> None:
     with running(LiveSettings(source=str(CLIP)), clients=1) as server, live(server) as client:
+        health = get(server.address + "v1/health")[1]
+        assert json.loads(health)["source"] == "the server's source"  # its address may hold a password
         assert "frame: got one, expected none" in _text(client, b"x")["error"]
         client.send(json.dumps({"add": [FIRST]}))
         numbers, size = [], (0, 0)
