@@ -1,8 +1,10 @@
 """Frames as they arrive: a camera, a stream on the network, or a recording played at its own pace."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from types import TracebackType
@@ -11,12 +13,13 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime.errors import InputError, VideoError
 from glus_edge.runtime.frame_index import truncation
 from glus_edge.runtime.upright import upright_rgb
 from glus_edge.runtime.video_address import video_address
 from glus_edge.runtime.video_decoder import VideoDecoder
 
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 8.0  # between attempts to reach a source that was lost
 _LONGEST_STEP_S = 3600.0  # from one frame to the next; a clock that goes further was set, as was one that goes back
 
 
@@ -44,14 +47,19 @@ class LiveSource:
     One frame is held, however long the source runs. Use it as a context manager.
     """
 
-    def __init__(self, source: str, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, source: str, *, reconnect_s: float = 0.0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         """`source`: a camera (`0`, `/dev/video0`), an address (`rtsp://...`), or a video file.
 
-        Errors: InputError for an address of a kind that is not read, VideoError for a source that cannot be opened.
+        `reconnect_s`: how long a live source that was lost is sought again, since its last frame. Errors:
+        InputError for an address of a kind that is not read, VideoError for a source that cannot be opened.
         """
+        if not 0 <= reconnect_s < math.inf:
+            raise InputError(f"reconnect: got {reconnect_s:g} s, expected 0 or more")
         address = video_address(source)
-        self.name = address.name
-        self._clock = clock
+        self.name, self._endless = address.name, address.endless
+        self._clock, self._reconnect_s = clock, reconnect_s
         self._decoder = VideoDecoder(address)
         # What has a length is a recording, wherever it lies; 0 is how servers say that they know none.
         self._own_pace = address.live and not self._decoder.stated_length()
@@ -63,6 +71,8 @@ class LiveSource:
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self.seen = 0  # frames that arrived
+        self.lost = 0  # times the source was lost and found again
+        self._last = clock()  # when the last frame arrived
         self._thread = threading.Thread(target=self._read, name="glus-edge-source", daemon=True)
         self._thread.start()
 
@@ -104,20 +114,10 @@ class LiveSource:
     def _read(self) -> None:
         """In a thread of its own: decodes without pause, so that nothing waits in the source's buffers."""
         try:
-            begin, clock = 0.0, SourceClock(1 / float(self.frame_rate))
-            for number, frame in enumerate(self._decoder.frames()):
-                seconds = clock.seconds(self._stamp(frame))
-                if not number:
-                    begin = self._clock()
-                if not self._own_pace:
-                    self._stopped.wait(max(0.0, begin + seconds - self._clock()))
-                if self._stopped.is_set():
-                    return
-                with self._news:
-                    self._newest = _Decoded(frame, number, seconds, self._clock())
-                    self.seen += 1
-                    self._news.notify()
-            self._broken = truncation(self._decoder, self._decoder.damage, self.seen, self.frame_rate)
+            clock = SourceClock(1 / float(self.frame_rate))
+            self._follow(clock)
+            while self._found_again():
+                self._follow(clock)
         except BaseException as error:  # noqa: BLE001 - raised where the next frame is asked for
             self._error = error
         finally:
@@ -125,6 +125,37 @@ class LiveSource:
                 self._over = True
                 self._news.notify()
             self._decoder.close()
+
+    def _follow(self, clock: "SourceClock") -> None:
+        """Until the source ends, breaks off or is stopped."""
+        begin: float | None = None
+        for frame in self._decoder.frames():
+            seconds = clock.seconds(self._stamp(frame))
+            if begin is None:
+                begin = self._clock()
+            if not self._own_pace:
+                self._stopped.wait(max(0.0, begin + seconds - self._clock()))
+            if self._stopped.is_set():
+                return
+            with self._news:
+                self._last = self._clock()
+                self._newest = _Decoded(frame, self.seen, seconds, self._last)
+                self.seen += 1
+                self._news.notify()
+        self._broken = truncation(self._decoder, self._decoder.damage, self.seen, self.frame_rate)
+
+    def _found_again(self) -> bool:
+        """Opens a live source anew, again and again if need be. False: it is not sought, or was not found in time."""
+        if not self._own_pace or not (self._endless or self._broken):
+            return False
+        wait = _FIRST_WAIT_S
+        while self._clock() - self._last < self._reconnect_s and not self._stopped.wait(wait):
+            wait = min(2 * wait, _LONGEST_WAIT_S)
+            with suppress(VideoError):  # it is not there yet; what is said in the end is how it was lost
+                self._decoder.rewind()
+                self.lost += 1
+                return True
+        return False
 
 
 class SourceClock:

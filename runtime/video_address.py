@@ -28,6 +28,7 @@ class VideoAddress:
     container: str | None = None  # FFmpeg's name of the format where it cannot be told from the data
     options: Mapping[str, str] = field(default_factory=dict)
     patience_s: tuple[float, float] | None = None  # to open it, and for the next packet; None: as long as it takes
+    endless: bool = False  # where it ends, it was lost; by HTTP also come recordings
     lends: bool = False  # its packets lie in the device's own memory, which is gone when the device is let go
 
 
@@ -53,7 +54,7 @@ def video_address(text: str) -> VideoAddress:
     if re.fullmatch(r"[0-9]{1,3}|/dev/video[0-9]{1,3}|/dev/v4l/.+", text):
         # /dev/v4l names the same devices by the camera or its place
         device = f"/dev/video{int(text)}" if text.isdigit() else text
-        return VideoAddress(device, device, live=True, container="v4l2", lends=True)
+        return VideoAddress(device, device, live=True, container="v4l2", endless=True, lends=True)
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
         return _network_address(text, scheme[1].lower())
@@ -77,4 +78,5 @@ def _network_address(text: str, scheme: str) -> VideoAddress:
     options = dict(_ON_NETWORK)
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # by UDP a lost packet is a torn picture
-    return VideoAddress(name, text, live=True, options=options, patience_s=(OPENING_S, PATIENCE_S))
+    endless = not scheme.startswith("http")
+    return VideoAddress(name, text, live=True, options=options, patience_s=(OPENING_S, PATIENCE_S), endless=endless)

@@ -1,5 +1,6 @@
 """Decodes the video of a file, camera or stream, packet by packet, and notices where it is damaged."""
 
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,7 @@ from av.video.stream import VideoStream
 from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.video_address import VideoAddress, file_address
 
+_BLIND_S = 30.0  # of packets of which none can be decoded, before a stream counts as lost
 _TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
 
 
@@ -56,17 +58,21 @@ class VideoDecoder:
 
     def frames(self) -> Iterator[VideoFrame]:
         """The frames from where the file stands to its end or to the first damage, whichever comes first."""
+        last = time.monotonic()  # when there was a picture
         started = False  # a stream joined in the middle begins with packets nothing can be made of
         for packet in self._packets():
             try:
                 decoded = (_own(packet) if self._address.lends else packet).decode()
             except (av.error.FFmpegError, OSError) as error:
-                if not started or self._address.live:  # a torn packet does not end a stream
+                blind = self._address.live and time.monotonic() - last > _BLIND_S
+                if not blind and (not started or self._address.live):  # a torn packet does not end a stream
                     continue
                 self.damage = f"a part that cannot be decoded ({error.strerror})"
                 break
             started = started or packet.is_keyframe
-            yield from decoded
+            for frame in decoded:
+                yield frame
+                last = time.monotonic()
         try:
             yield from self.stream.codec_context.decode(None)
         except (av.error.FFmpegError, OSError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.commands.stream import add_reconnect_argument
 from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.deadline import Deadline
 from glus_edge.runtime.errors import InputError
@@ -26,6 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SOURCE",
         help="show this camera, address or file (see `stream`), to one client at a time, in place of clients' own frames",
     )
+    add_reconnect_argument(parser)
     parser.add_argument(
         "--host",
         default=_SERVER.host,
@@ -67,8 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
     choice.rules()
     live = LiveSettings(deadline_ms=arguments.deadline_ms, most_sentences=arguments.sentences)
     if arguments.source is not None:
-        with LiveSource(arguments.source) as source:  # one that cannot be opened is said now
-            live = replace(live, source=arguments.source, source_name=source.name)
+        with LiveSource(
+            arguments.source, reconnect_s=arguments.reconnect
+        ) as source:  # one that cannot be opened is said now
+            live = replace(live, source=arguments.source, source_name=source.name, reconnect_s=arguments.reconnect)
     settings = ServerSettings(
         arguments.host,
         arguments.port,

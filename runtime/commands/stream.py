@@ -42,12 +42,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="from a frame's arrival to its masks: the language model is asked only about frames for which there is time, "
         "but every 30th at the latest",
     )
+    add_reconnect_argument(parser)
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames (default: when the source ends)")
     parser.add_argument("--overlay", type=Path, metavar="FILE.mp4", help="write the frames with their masks drawn")
     parser.add_argument("--overwrite", action="store_true", help="replace the --overlay file if there is one")
     add_loop_arguments(parser)
     parser.set_defaults(policy="window")
     add_engine_arguments(parser)
+
+
+def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --reconnect."""
+    parser.add_argument(
+        "--reconnect",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds for which a camera or stream that was lost is sought again; 0: not at all (default: %(default)g)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -63,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     with (
         interrupted_by_sigterm(),
         Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
-        LiveSource(arguments.source) as source,
+        LiveSource(arguments.source, reconnect_s=arguments.reconnect) as source,
     ):
         session = segmenter.stream(arguments.sentences, **asdict(choice))
         with _overlay(arguments.overlay, session, source) as drawn:
@@ -73,7 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
                 if not keeping_up.frames:
                     raise
                 ended = None if isinstance(error, KeyboardInterrupt) else error  # Ctrl-C is how a live run usually ends
-        print(f"{source.name}: {keeping_up.summary()}", file=sys.stderr)
+        again = f"; lost and found again {source.lost} times" if source.lost else ""
+        print(f"{source.name}: {keeping_up.summary()}{again}", file=sys.stderr)
     if ended is not None:
         raise ended
     return 0

@@ -36,6 +36,7 @@ class LiveSettings:
 
     source: str | None = None  # of the frames, which may hold a password; None: the client sends them
     source_name: str = "the server's source"  # as clients are told
+    reconnect_s: float = 0.0  # for which a source that was lost is sought again
     deadline_ms: float | None = None  # from a frame's arrival to its masks
     most_sentences: int = 8  # of one client
     silence_s: float = 60.0  # after which a client that should send frames is taken to have left
@@ -60,8 +61,11 @@ class LiveConnection:
         """Until the client leaves or falls silent, or the source ends. The socket is closed then."""
         try:
             self._in_worker(self._begin)
-            source = self._settings.source
-            frames = PushedFrames(self._refuse) if source is None else LiveSource(source)
+            settings = self._settings
+            source = settings.source
+            frames = (
+                PushedFrames(self._refuse) if source is None else LiveSource(source, reconnect_s=settings.reconnect_s)
+            )
             answering = threading.Thread(target=self._answer, args=(frames,), name="glus-edge-client")
             answering.start()
             try:

@@ -15,8 +15,8 @@ from av.packet import Packet
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_edge.runtime import video_address
-from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime import live_source, video_address, video_decoder
+from glus_edge.runtime.errors import InputError, VideoError
 from glus_edge.runtime.live_source import LiveSource, SourceClock
 from glus_edge.runtime.video_address import VideoAddress
 from glus_edge.runtime.video_decoder import VideoDecoder
@@ -32,10 +32,11 @@ class Server(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A file whose name begins with `stall` is sent by two thirds, and then nothing for a while."""
-        if not self.path.startswith("/stall"):
+        path = Path(self.directory) / self.path[1:]
+        if not self.path.startswith("/stall") or not path.is_file():
             super().do_GET()
             return
-        content = (Path(self.directory) / self.path[1:]).read_bytes()
+        content = path.read_bytes()
         self.send_response(200)
         self.end_headers()
         self.wfile.write(content[: len(content) * 2 // 3])
@@ -157,6 +158,78 @@ def test_a_live_stream_that_states_no_seconds_is_not_held_back(tmp_path: Path, a
         assert source._decoder.stated_length() == 0
         source._thread.join(2)  # of the four seconds it shows
         assert source.seen == 40
+
+
+def test_a_stream_that_is_lost_is_found_again(
+    write_video: VideoWriter, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_address, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(live_source, "_FIRST_WAIT_S", 0.01)
+    path = write_video("stall.ts", frames=30)
+    with LiveSource(f"{address}/stall.ts", reconnect_s=30) as source:
+        numbers, times = [], []
+        for arrival in source:
+            numbers.append(arrival.number)
+            times.append(arrival.time)
+            if source.lost == 2:
+                break
+        path.unlink()  # the server has nothing more to send
+        source._reconnect_s = 0.1
+        with pytest.raises(VideoError, match="expected it to go on"):
+            numbers.extend(arrival.number for arrival in source)
+    assert source.lost >= 2
+    assert source.seen >= 45
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] == source.seen - 1
+    assert all(earlier < later for earlier, later in pairwise(times))
+
+
+@pytest.mark.parametrize("network", [False, True])
+def test_a_recording_is_not_sought_again(write_video: VideoWriter, address: str, network: bool) -> None:
+    path = write_video("whole.ts", frames=4, rate=50)
+    with LiveSource(f"{address}/whole.ts" if network else str(path), reconnect_s=30) as source:
+        assert [arrival.number for arrival in source][-1] == 3
+        assert source.lost == 0
+
+
+def test_a_stream_that_has_no_end_is_sought_where_it_ends(
+    write_video: VideoWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_source, "_FIRST_WAIT_S", 0.01)
+    path = write_video("camera.ts", frames=4)
+    camera = VideoAddress("a camera", str(path), live=True, endless=True)
+    monkeypatch.setattr(live_source, "video_address", lambda text: camera)
+    monkeypatch.setattr(VideoDecoder, "stated_length", lambda self: None)
+    with LiveSource("camera", reconnect_s=30) as source:
+        next(arrival for arrival in source if source.lost == 3)
+
+
+def test_a_stream_of_which_nothing_can_be_made_is_given_up(
+    write_video: VideoWriter, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_decoder, "_BLIND_S", 0.0)
+    monkeypatch.setattr(VideoDecoder, "_packets", lambda self: map(Torn, range(3)))
+    write_video("live.ts", frames=10)
+    with LiveSource(f"{address}/live.ts") as source, pytest.raises(VideoError, match="cannot be decoded"):
+        list(source)
+
+
+class Torn:
+    """A packet that cannot be decoded."""
+
+    is_keyframe = False
+
+    def __init__(self, number: int) -> None:
+        """Any number."""
+
+    def decode(self) -> list[Any]:
+        raise av.error.InvalidDataError(1, "Invalid data")
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), float("inf")])
+def test_a_patience_that_is_none_is_refused(seconds: float) -> None:
+    with pytest.raises(InputError, match="reconnect: got"):
+        LiveSource("0", reconnect_s=seconds)
 
 
 def test_a_cameras_frames_outlive_it(write_video: VideoWriter, monkeypatch: pytest.MonkeyPatch) -> None:
