@@ -29,7 +29,7 @@ from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.bundle import Bundle
 from glus_edge.runtime.cuda import open_cuda
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.schema import record_json, to_json
 from glus_edge.runtime.signatures import GRAPHS
 from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
 
@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> int:
                 "budget_s": clock.budget_s,
                 "phases": clock.phases,  # seconds; graphs are made in processes of their own, beside other phases
             }
-            write_file(options.json, (json.dumps(to_json(content), indent=1) + "\n").encode())
+            write_file(options.json, (json.dumps(record_json(content), indent=1, allow_nan=False) + "\n").encode())
     except GlusEdgeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

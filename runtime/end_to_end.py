@@ -12,7 +12,7 @@ from glus_edge.runtime.engine_gate import mask_iou
 from glus_edge.runtime.engine_store import FOLDER, EngineRecord, EngineStore
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.reference_run import run_clip
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.schema import record_json
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
 from glus_edge.runtime.video import Video
@@ -60,6 +60,6 @@ def check_masks(build: EngineBuild, cuda: Cuda, gate: Gate, video: Video, senten
     report = BuildReport(
         build.tensorrt.library, build.tensorrt.version, cuda.gpu.label, iou, frames, len(clip.masks), records
     )
-    text = json.dumps(to_json(report), indent=1) + "\n"
+    text = json.dumps(record_json(report), indent=1, allow_nan=False) + "\n"
     write_file(build.bundle.directory / FOLDER / REPORT, text.encode())
     return report

@@ -1,6 +1,7 @@
 """JSON to frozen dataclasses and back, every value checked against its annotation: files read are hostile."""
 
 import dataclasses
+import math
 import types
 import typing
 from typing import Any, TypeVar
@@ -21,6 +22,17 @@ def to_json(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [to_json(item) for item in value]
     return value
+
+
+def record_json(value: Any) -> Any:
+    """`to_json` for other programs: JSON has no infinities, and what is no number is null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: record_json(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [record_json(item) for item in value]
+    return record_json(to_json(value)) if dataclasses.is_dataclass(value) else value
 
 
 def from_json(kind: type[T], value: Any, where: str = "") -> T:

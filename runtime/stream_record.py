@@ -1,7 +1,6 @@
 """What a live run says: a line of JSON per frame, and how it kept up."""
 
 import json
-import math
 from collections import deque
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from glus_edge.runtime.live_source import Arrival
 from glus_edge.runtime.result import FrameResult, Scores
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.schema import record_json
 
 _REMEMBERED = 10_000  # latencies of which percentiles are made: memory does not grow with the stream
 
@@ -37,12 +36,7 @@ def line_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_ove
 def _sentence(mask: NDArray[np.bool_], scores: Scores) -> dict[str, Any]:
     area = int(np.count_nonzero(mask))
     box = list(cv2.boundingRect(mask.view(np.uint8))) if area else None
-    return {"area": area, "box": box, **{name: _finite(value) for name, value in to_json(scores).items()}}
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinities: a score that is no number is null."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return {"area": area, "box": box, **record_json(scores)}
 
 
 class Percentiles(NamedTuple):

@@ -5,6 +5,8 @@ const IN_FLIGHT = 2; // frames the server has not answered: one computed, one wa
 const JPEG_QUALITY = 0.85;
 const OPACITY = 0.45; // of a mask, as in overlay.mp4
 const RATE_OVER_MS = 3000;
+const TRY_AGAIN_LATER = 1013; // a WebSocket's close code; a page that was reloaded may come before it has left
+const RETRY_MS = 1500;
 
 const $ = (id) => document.getElementById(id);
 const video = $("video");
@@ -65,6 +67,11 @@ function connect() {
       return;
     }
     socket = null;
+    if (event.code === TRY_AGAIN_LATER) {
+      say("waiting: " + event.reason);
+      setTimeout(() => socket ?? connect(), RETRY_MS);
+      return;
+    }
     stopVideo();
     say(wasOpen ? "ended" + (event.reason ? ": " + event.reason : "") : "the server cannot be reached");
     $("again").hidden = false;
@@ -284,7 +291,7 @@ $("stop").onclick = () => {
   const old = socket;
   socket = null;
   old?.close();
-  $("again").hidden = !source;
+  $("again").hidden = true;
   $("invitation").hidden = Boolean(source);
   $("stop").textContent = "Choose another source";
   drawing.clearRect(0, 0, canvas.width, canvas.height);

@@ -165,7 +165,7 @@ class LiveServer:
         if closing:
             socket.close(CloseCode.GOING_AWAY)
         elif full:
-            socket.close(CloseCode.TRY_AGAIN_LATER, f"{self._settings.clients} clients are here already")
+            socket.close(CloseCode.TRY_AGAIN_LATER, f"no place is free: {self._settings.clients} at once")
         else:
             try:
                 LiveConnection(socket, self._worker, self._open_session, self._live).run()

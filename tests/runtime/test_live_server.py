@@ -180,7 +180,7 @@ def test_one_client_too_many_is_told_so(server: LiveServer) -> None:
     with live(server) as one, live(server) as two:
         for client in (one, two):
             told(client, {"add": [FIRST]})
-        with live(server) as third, pytest.raises(ConnectionClosed, match="2 clients are here already"):
+        with live(server) as third, pytest.raises(ConnectionClosed, match="no place is free: 2 at once"):
             third.recv(30)
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glus_edge.runtime.manifest import FileEntry, GraphEntry, ImageSettings, Manifest, ParityEntry, PromptSettings
-from glus_edge.runtime.schema import SchemaError, from_json, to_json
+from glus_edge.runtime.schema import SchemaError, from_json, record_json, to_json
 from glus_edge.runtime.signatures import ModelDimensions
 
 
@@ -23,6 +23,16 @@ class Outer:
     pair: tuple[int, int] = (1, 2)
     many: tuple[str, ...] = ()
     table: dict[str, Inner] = field(default_factory=dict)
+
+
+def test_records_have_null_for_what_json_cannot_say():
+    nan, infinity = float("nan"), float("inf")
+    outer = Outer(Inner("a"), ratio=nan)
+    assert record_json({"x": [infinity, (1, -infinity)], "y": 2.5, "z": outer}) == {
+        "x": [None, [1, None]],
+        "y": 2.5,
+        "z": to_json(outer) | {"ratio": None},
+    }
 
 
 @pytest.mark.parametrize(
