@@ -2,8 +2,6 @@
 
 import re
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -12,12 +10,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from glus_edge.runtime.cli import main
+from tests.runtime.started import started
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_says_where_the_page_is_and_ends_when_told(number: signal.Signals) -> None:
-    command = [sys.executable, "-m", "glus_edge.runtime.cli", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+    with started("serve", "--port", "0") as running:
         assert running.stderr is not None
         found = re.search(r"http://(127\.0\.0\.1:[0-9]+/) ", running.stderr.readline())
         assert found is not None

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from glus_edge.runtime.cli import main
 from glus_edge.runtime.live import LiveSession
 from glus_edge.runtime.shipped import FOLDER
 from glus_edge.runtime.video import open_video
+from tests.runtime.started import started
 
 CLIP = FOLDER / "clip" / "clip.mp4"
 SENTENCE = "the red disc"
@@ -108,10 +108,7 @@ def test_nothing_is_left_of_an_overlay_when_the_loop_fails(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_are_how_a_live_run_ends(tmp_path: Path, number: signal.Signals) -> None:
     overlay = tmp_path / "overlay.mp4"
-    command = [sys.executable, "-m", "glus_edge.runtime.cli", "stream", CLIP, SENTENCE, "--overlay", overlay]
-    with subprocess.Popen(
-        [*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ}
-    ) as running:
+    with started("stream", CLIP, SENTENCE, "--overlay", overlay) as running:
         assert running.stdout is not None
         assert running.stderr is not None
         running.stdout.readline()
