@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import av
 
+from glus_edge.runtime.answered import answered
 from glus_edge.runtime.atomic_file import check_file, written_aside
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
@@ -64,7 +64,8 @@ def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs until the source ends, N frames are done or Ctrl-C is pressed, and says how it kept up."""
-    deadline = None if arguments.deadline_ms is None else Deadline(arguments.deadline_ms)
+    if arguments.deadline_ms is not None:
+        Deadline(arguments.deadline_ms)  # refuses what is none
     if arguments.frames is not None and arguments.frames < 1:
         raise InputError(f"--frames: got {arguments.frames}, expected at least 1")
     if arguments.overlay is not None:
@@ -80,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         session = segmenter.stream(arguments.sentences, **asdict(choice))
         with _overlay(arguments.overlay, session, source) as drawn:
             try:
-                _frames(source, session, deadline, keeping_up, arguments.frames, drawn)
+                _frames(source, session, arguments.deadline_ms, keeping_up, arguments.frames, drawn)
             except (KeyboardInterrupt, VideoError, OutputError, BrokenPipeError) as error:
                 if not keeping_up.frames:
                     raise
@@ -126,21 +127,12 @@ def _overlay(
 def _frames(
     source: LiveSource,
     session: LiveSession,
-    deadline: Deadline | None,
+    deadline_ms: float | None,
     keeping_up: KeepingUp,
     frames: int | None,
     drawn: "Behind[tuple[Frame, Masks]] | None",
 ) -> None:
-    last = -1
-    for arrival in source:
-        begin = time.perf_counter()
-        may_ask = deadline is None or deadline.allows(1e3 * (begin - arrival.arrived))
-        result = session.push(arrival.rgb, may_ask=may_ask)
-        end = time.perf_counter()
-        if deadline is not None:
-            deadline.note(result.asked, 1e3 * (end - begin))
-        latency_ms, passed_over = 1e3 * (end - arrival.arrived), arrival.number - last - 1
-        last = arrival.number
+    for arrival, result, latency_ms, passed_over in answered(source, session.push, deadline_ms):
         keeping_up.note(result, latency_ms, passed_over)
         try:
             _print(line_of(arrival, result, latency_ms, passed_over))

@@ -2,12 +2,11 @@
 
 import base64
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,11 +15,12 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.sync.server import ServerConnection
 
-from glus_edge.runtime.deadline import Deadline
+from glus_edge.runtime.answered import answered
 from glus_edge.runtime.errors import GlusEdgeError, InputError
 from glus_edge.runtime.live import LiveSession
-from glus_edge.runtime.live_source import Arrival, LiveSource
+from glus_edge.runtime.live_source import LiveSource
 from glus_edge.runtime.mask_png import png_from_mask
+from glus_edge.runtime.result import FrameResult
 from glus_edge.runtime.serving.commands import Add, command_from_text, error_text, frame_text, sentences_text
 from glus_edge.runtime.serving.pushed_frames import PushedFrames
 from glus_edge.runtime.stream_record import record_of
@@ -109,10 +109,11 @@ class LiveConnection:
     def _answer(self, frames: PushedFrames | LiveSource) -> None:
         """Sends the masks of the newest frame, and again, in a thread of its own."""
         try:
-            for arrival, record, masks in self._results(frames):
+            for each in answered(frames, self._push, self._settings.deadline_ms):
                 if isinstance(frames, LiveSource):
-                    self._socket.send(_jpeg(arrival.rgb))
-                self._socket.send(frame_text(record, masks))
+                    self._socket.send(_jpeg(each.arrival.rgb))
+                masks = [_png(mask) if mask.any() else None for mask in each.result.masks]
+                self._socket.send(frame_text(record_of(*each), masks))
             self._socket.close(CloseCode.NORMAL_CLOSURE, "the source has ended")
         except ConnectionClosed:
             return
@@ -122,20 +123,8 @@ class LiveConnection:
             self._failure = error
             self._socket.close(CloseCode.INTERNAL_ERROR, "the server failed")
 
-    def _results(self, frames: PushedFrames | LiveSource) -> Iterator[tuple[Arrival, dict[str, Any], list[str | None]]]:
-        limit = self._settings.deadline_ms
-        deadline = None if limit is None else Deadline(limit)
-        last = -1
-        for arrival in frames:
-            begin = time.perf_counter()
-            may_ask = deadline is None or deadline.allows(1e3 * (begin - arrival.arrived))
-            result = self._in_worker(partial(self._opened().push, arrival.rgb, may_ask=may_ask))
-            end = time.perf_counter()
-            if deadline is not None:
-                deadline.note(result.asked, 1e3 * (end - begin))
-            record = record_of(arrival, result, 1e3 * (end - arrival.arrived), arrival.number - last - 1)
-            last = arrival.number
-            yield arrival, record, [_png(mask) if mask.any() else None for mask in result.masks]
+    def _push(self, rgb: NDArray[np.uint8], *, may_ask: bool) -> FrameResult:
+        return self._in_worker(lambda: self._opened().push(rgb, may_ask=may_ask))
 
     def _refuse(self, error: InputError) -> None:
         self._socket.send(error_text(error))
