@@ -11,9 +11,9 @@ from glus_edge.benchmarks.bootstrap import Difference, paired_bootstrap
 from glus_edge.benchmarks.datasets import NO_TARGET, Dataset, ReferringVideo
 from glus_edge.benchmarks.evaluation import ROW, Rules, SentenceScore, frame_row, score_of, summary
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.progress import Progress
+from glus_edge.runtime.policies.mask_signals import overlap
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.signals import overlap
+from glus_edge.runtime.utils.progress import Progress
 
 if TYPE_CHECKING:
     from glus_edge.benchmarks.reference import Reference

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.machine import thread_count
+from glus_edge.runtime.utils.machine import thread_count
 
 if TYPE_CHECKING:
     from glus_edge.benchmarks.reference import Reference

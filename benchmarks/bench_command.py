@@ -14,17 +14,17 @@ from glus_edge.benchmarks.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.benchmarks.measurement import BenchSettings, measure
 from glus_edge.benchmarks.peak import Peak, measure_peak
 from glus_edge.benchmarks.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
-from glus_edge.runtime.atomic_file import check_file, write_file
-from glus_edge.runtime.bundle import Bundle, read_manifest
+from glus_edge.runtime.bundle.bundle import Bundle, read_manifest
+from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
-from glus_edge.runtime.cuda import open_cuda
+from glus_edge.runtime.device.cuda_api import open_cuda
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.manifest import Manifest
-from glus_edge.runtime.progress import terminal_bar
-from glus_edge.runtime.schema import to_json
-from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
-from glus_edge.runtime.window import POLICIES
+from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.progress import terminal_bar
+from glus_edge.runtime.utils.schema import to_json
 
 FORMAT = "glus-edge bench"
 MAXIMUM_SENTENCES = 64

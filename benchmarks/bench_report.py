@@ -10,8 +10,8 @@ from glus_edge.benchmarks.graph_work import GraphWork
 from glus_edge.benchmarks.measurement import BASELINE, Key, Measured
 from glus_edge.benchmarks.peak import Peak
 from glus_edge.benchmarks.statistics import Ratio, Timing, ratio, timing
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.signatures import GRAPHS
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 
 from glus_edge.benchmarks.memory_video import LoopedVideo, MemoryVideo
 from glus_edge.export.sample_frames import sample_frames
-from glus_edge.runtime.video import Video, open_video
+from glus_edge.runtime.video.video import Video, open_video
 
 MADE_UP_FRAMES = 24
 SENTENCES = (

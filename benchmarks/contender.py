@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.counting_engine import CountingBackend, Counts
-from glus_edge.runtime.loop_rules import LoopChoice
+from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.video.video import Video
 
 # Twelve frames: after them memory attention (every 3rd frame) and the query window (4 turns) are where they were.
 BLOCK_FRAMES = 12

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from glus_edge.runtime.device import Array
-from glus_edge.runtime.engine import Backend, Engine
-from glus_edge.runtime.signatures import GraphSignature
+from glus_edge.runtime.backends.engine import Backend, Engine
+from glus_edge.runtime.bundle.signatures import GraphSignature
+from glus_edge.runtime.device.device import Array
 
 
 class Call(NamedTuple):

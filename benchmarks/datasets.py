@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.video.video import Video
 
 GENERATED = "generated"
 NO_TARGET = "none"  # kind of a sentence that nothing in the video answers to

@@ -14,11 +14,11 @@ from glus_edge.benchmarks.datasets import ReferringVideo, Sentence
 from glus_edge.benchmarks.shipped_clip import ShippedClip
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import Request, add_engine_arguments, options_from_arguments, segment_into
-from glus_edge.runtime.loop_rules import LoopChoice
-from glus_edge.runtime.output_folder import OVERLAY_FILE, check_output_folder
-from glus_edge.runtime.result import FrameResult
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.output_folder import OVERLAY_FILE, check_output_folder
+from glus_edge.runtime.policies.loop_rules import LoopChoice
+from glus_edge.runtime.policies.window import POLICIES
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.window import POLICIES
 
 DEFAULT_OUTPUT = Path("glus-edge-demo")
 

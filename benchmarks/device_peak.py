@@ -9,13 +9,13 @@ import onnx
 from onnx import helper
 
 from glus_edge.benchmarks.peak import REPEATS, Peak
-from glus_edge.runtime.cuda import Cuda
-from glus_edge.runtime.cuda_device import CudaDevice
-from glus_edge.runtime.cuda_stream import CudaStream
-from glus_edge.runtime.signatures import GraphSignature, TensorSignature
-from glus_edge.runtime.tensorrt_build import BuildSettings, plan_from_onnx
-from glus_edge.runtime.tensorrt_engine import TensorRtEngine
-from glus_edge.runtime.tensorrt_module import TensorRt
+from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
+from glus_edge.runtime.device.cuda_api import Cuda
+from glus_edge.runtime.device.cuda_device import CudaDevice
+from glus_edge.runtime.device.cuda_stream import CudaStream
+from glus_edge.runtime.tensorrt.engine import TensorRtEngine
+from glus_edge.runtime.tensorrt.library import TensorRt
+from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
 
 SIDE = 4096  # of the square matrices: large enough that a product is limited by arithmetic
 COPIED_BYTES = 256 << 20  # beyond every cache

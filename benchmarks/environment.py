@@ -6,7 +6,15 @@ from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version, release, system
 
-from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, memory, nvidia_devices, processor, thread_count
+from glus_edge.runtime.utils.machine import (
+    NvidiaDevices,
+    Processor,
+    Space,
+    memory,
+    nvidia_devices,
+    processor,
+    thread_count,
+)
 
 PACKAGES = (
     "glus-edge",

@@ -12,14 +12,14 @@ from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
 from glus_edge.benchmarks.datasets import GENERATED, NO_TARGET, open_dataset, video_count
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, Summary, evaluate, summary
-from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.progress import terminal_bar
-from glus_edge.runtime.schema import to_json
 from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.progress import terminal_bar
+from glus_edge.runtime.utils.schema import to_json
 
 FORMAT = "glus-edge evaluation"
 

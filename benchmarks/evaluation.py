@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy import boundary_accuracy, region_similarity
 from glus_edge.benchmarks.datasets import NO_TARGET, Dataset, ReferringVideo, Sentence
-from glus_edge.runtime.key_frame import KeyFrame
-from glus_edge.runtime.progress import Progress
+from glus_edge.runtime.bundle.signatures import Limits
+from glus_edge.runtime.policies.key_frame import KeyFrame
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.signatures import Limits
+from glus_edge.runtime.utils.progress import Progress
 
 ROW = 5  # figures of a `frame_row`
 KINDS = ("appearance", "relation", "motion")

@@ -25,13 +25,13 @@ from glus_edge.benchmarks.gpu_row import HEADER, Row, described
 from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
 from glus_edge.benchmarks.random_bundle import random_bundle
 from glus_edge.export.synthetic_sizes import SIZES
-from glus_edge.runtime.atomic_file import check_file, write_file
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.cuda import open_cuda
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
+from glus_edge.runtime.device.cuda_api import open_cuda
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError
-from glus_edge.runtime.schema import record_json, to_json
-from glus_edge.runtime.signatures import GRAPHS
-from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
+from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.schema import record_json, to_json
 
 # What takes longest to compile and most of a frame comes first.
 ORDER = ("language_model", "image_encoder", "memory_attention", "clip_encoder", "mask_decoder", "memory_encoder")

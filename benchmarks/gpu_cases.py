@@ -30,15 +30,15 @@ from glus_edge.export.synthetic_blocks import SyntheticBlocks
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.export.synthetic_weights import CONSTANT
 from glus_edge.export.trace import TORCH_TYPES, write_graph
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.device import HostArray
-from glus_edge.runtime.engine_build import PRECISIONS
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
+from glus_edge.runtime.device.device import HostArray
+from glus_edge.runtime.engine_build.builder import PRECISIONS
+from glus_edge.runtime.engine_build.float32_reference import Call, record
+from glus_edge.runtime.engine_build.probe_video import SENTENCE, GateClip
 from glus_edge.runtime.errors import EngineError, OutputError
-from glus_edge.runtime.gate_clip import SENTENCE, GateClip
-from glus_edge.runtime.machine import memory, usable_threads
-from glus_edge.runtime.onnx_precision import write_in_precision
-from glus_edge.runtime.reference_run import Call, record
-from glus_edge.runtime.signatures import GraphSignature, Limits
+from glus_edge.runtime.onnx_rewrite.precision import write_in_precision
+from glus_edge.runtime.utils.machine import memory, usable_threads
 
 # One frame of one sentence in a `window` conversation over a full memory: the prefix is cached, one turn is new.
 PREFIX_TOKENS, NEW_TOKENS, SLOTS = 332, 110, 7

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from glus_edge.runtime.build_progress import BuildMonitor
+from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
 
 
 class Clock:

@@ -10,8 +10,8 @@ from glus_edge.benchmarks.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.contender import BLOCK_FRAMES, WARM_UP_FRAMES
 from glus_edge.benchmarks.gpu_clock import Clock
 from glus_edge.benchmarks.gpu_row import Row, row_of_times
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.signatures import GRAPHS
 
 if TYPE_CHECKING:
     from glus_edge.benchmarks.reference import Reference

@@ -10,8 +10,8 @@ import onnxruntime
 from glus_edge.benchmarks.gpu_cases import Case
 from glus_edge.benchmarks.gpu_clock import Clock
 from glus_edge.benchmarks.gpu_row import MEASURED, WARM_UP, Row, row_of_times
-from glus_edge.runtime.engine_gate import closeness
-from glus_edge.runtime.execution_providers import PROVIDER_ERRORS
+from glus_edge.runtime.diagnostics.execution_providers import PROVIDER_ERRORS
+from glus_edge.runtime.engine_build.accuracy_gate import closeness
 
 BACKEND, PROVIDER = "onnxruntime-cuda", "CUDAExecutionProvider"
 

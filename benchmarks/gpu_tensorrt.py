@@ -12,18 +12,18 @@ from glus_edge.benchmarks.gpu_clock import Clock, Deadline
 from glus_edge.benchmarks.gpu_frames import Frames, our_frames
 from glus_edge.benchmarks.gpu_row import MEASURED, WARM_UP, Row, row_of_times
 from glus_edge.benchmarks.peak import Peak
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.cuda import Cuda
-from glus_edge.runtime.cuda_device import CudaDevice
-from glus_edge.runtime.engine_gate import difference
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature
+from glus_edge.runtime.device.cuda_api import Cuda
+from glus_edge.runtime.device.cuda_device import CudaDevice
+from glus_edge.runtime.engine_build.accuracy_gate import difference
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.pixels import DevicePixels
-from glus_edge.runtime.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
+from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
+from glus_edge.runtime.pixels.tower_inputs import DevicePixels
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.signatures import GRAPHS, GraphSignature
-from glus_edge.runtime.tensorrt_build import BuildSettings, plan_from_onnx
-from glus_edge.runtime.tensorrt_engine import TensorRtEngine
-from glus_edge.runtime.tensorrt_module import TensorRt
+from glus_edge.runtime.tensorrt.engine import TensorRtEngine
+from glus_edge.runtime.tensorrt.library import TensorRt
+from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
 
 
 class TensorRtBench:
@@ -89,7 +89,7 @@ class TensorRtBench:
             return our_frames(segmenter, self._clock, kept_s=0)
 
     def open(self, graph: str) -> TensorRtEngine:
-        """See glus_edge.runtime.engine.Backend."""
+        """See glus_edge.runtime.backends.engine.Backend."""
         if graph not in self._engines:
             # the engine has a copy of its plan, and on a board host and device share their memory
             plan, signature = self._plans.pop(graph), graph_signature(self._bundle, graph, LIMITS)

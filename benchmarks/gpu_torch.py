@@ -19,9 +19,9 @@ from glus_edge.export.synthetic_sizes import SyntheticSize
 from glus_edge.export.synthetic_weights import language_tensor, random_tensor
 from glus_edge.export.tensor_names import language_shapes
 from glus_edge.export.vision_tower import vision_shapes
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.stopwatch import Stopwatch
+from glus_edge.runtime.utils.stopwatch import Stopwatch
 
 GPU = Place("cuda", torch.bfloat16)  # the reference's own default
 

@@ -25,11 +25,11 @@ from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaProcess
 from glus_edge.benchmarks.prefill import Prefill, Runner
 from glus_edge.benchmarks.products import KINDS, Product
 from glus_edge.export.synthetic_sizes import SIZES
-from glus_edge.runtime.atomic_file import check_file, write_file
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError, OutputError
-from glus_edge.runtime.machine import thread_count
-from glus_edge.runtime.progress import Progress, terminal_bar
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.machine import thread_count
+from glus_edge.runtime.utils.progress import Progress, terminal_bar
+from glus_edge.runtime.utils.schema import to_json
 
 LLAMA_CPP = "llama.cpp, Q4_0"
 Openers = Mapping[str, Callable[[], Runner]]

@@ -11,7 +11,7 @@ from glus_edge.benchmarks.prefill import Prefill
 from glus_edge.export.language_config import LanguageConfig
 from glus_edge.export.language_graph import write_language_model
 from glus_edge.export.synthetic_blocks import SyntheticBlocks
-from glus_edge.runtime.signatures import ModelDimensions, signatures
+from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 
 COMPUTE = "float32"
 

@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions, fused_source, session_settings
-from glus_edge.runtime.openvino_engine import OpenVinoOptions, compiled_model, load_openvino
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions, fused_source, session_settings
+from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions, compiled_model, load_openvino
 
 Inputs = Mapping[str, NDArray[Any]]
 

@@ -12,10 +12,10 @@ from glus_edge.benchmarks.contender import BLOCK_FRAMES, WARM_UP_FRAMES, Block, 
 from glus_edge.benchmarks.counting_engine import CountingBackend
 from glus_edge.benchmarks.reference_process import ReferenceProcess, ReferenceSettings
 from glus_edge.benchmarks.resident import peak_bytes, resident_bytes
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.loop_rules import LoopChoice
-from glus_edge.runtime.progress import Progress
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, open_backend
+from glus_edge.runtime.utils.progress import Progress
 
 
 @dataclass(frozen=True)

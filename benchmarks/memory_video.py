@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.runtime.frame import Frame, FrameSize
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.video.frame import Frame, FrameSize
+from glus_edge.runtime.video.video import Video
 
 FRAME_RATE = Fraction(10)  # frames per second; nothing here depends on it
 

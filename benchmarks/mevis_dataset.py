@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from glus_edge.benchmarks.coco_rle import RunLengthError, mask_from_rle
 from glus_edge.benchmarks.datasets import NO_TARGET, Sentence
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.frame import FrameSize
-from glus_edge.runtime.frame_folder import FrameFolder
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.video.frame import FrameSize
+from glus_edge.runtime.video.frame_folder import FrameFolder
+from glus_edge.runtime.video.video import Video
 
 EXPRESSIONS, MASKS, IMAGES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
 _LAYOUT = f"expected a folder with {EXPRESSIONS}, {MASKS} and {IMAGES}, as MeViS has it"

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.runtime.refresh import RefreshRule
-from glus_edge.runtime.signals import Signals, overlap
+from glus_edge.runtime.policies.mask_signals import Signals, overlap
+from glus_edge.runtime.policies.refresh import RefreshRule
 
 
 class Truth:

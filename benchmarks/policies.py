@@ -26,16 +26,16 @@ from glus_edge.benchmarks.policy_journal import FORMAT, PolicyJournal
 from glus_edge.benchmarks.policy_list import EVERY_5, FITTED, FIXED, NAMES, ORACLE, fitted_threshold
 from glus_edge.benchmarks.policy_table import call_rate, policy_figures, policy_table
 from glus_edge.benchmarks.remembering_engine import RememberingBackend
-from glus_edge.runtime.atomic_file import check_file, write_file
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.errors import GlusEdgeError, InputError
-from glus_edge.runtime.loop_rules import LoopChoice
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
-from glus_edge.runtime.progress import Progress, terminal_bar
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.progress import Progress, terminal_bar
+from glus_edge.runtime.utils.schema import to_json
+from glus_edge.runtime.video.video import Video
 from glus_edge.training.video import VALIDATION
 
 

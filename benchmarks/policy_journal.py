@@ -8,7 +8,7 @@ from typing import Any
 
 from glus_edge.benchmarks.evaluation import SentenceScore
 from glus_edge.runtime.errors import InputError, OutputError
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.utils.schema import to_json
 
 FORMAT = "glus-edge policies"
 

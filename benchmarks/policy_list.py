@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from glus_edge.runtime.loop_rules import PRESETS, LoopChoice
+from glus_edge.runtime.policies.loop_rules import PRESETS, LoopChoice
 
 EXACT, EVERY_5, ORACLE = "exact", "every-5", "oracle"
 

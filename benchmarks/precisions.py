@@ -26,13 +26,13 @@ from glus_edge.calibration.measure import Scales, measure
 from glus_edge.calibration.recipe import Recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
-from glus_edge.runtime.atomic_file import write_file
-from glus_edge.runtime.bundle import Bundle, read_manifest, sha256
+from glus_edge.runtime.bundle.bundle import Bundle, read_manifest, sha256
 from glus_edge.runtime.errors import GlusEdgeError, InputError, OutputError
-from glus_edge.runtime.progress import silent
-from glus_edge.runtime.schema import from_json, to_json
+from glus_edge.runtime.policies.window import POLICIES
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.window import POLICIES
+from glus_edge.runtime.utils.atomic_file import write_file
+from glus_edge.runtime.utils.progress import silent
+from glus_edge.runtime.utils.schema import from_json, to_json
 
 LANGUAGE, ENCODERS = ("language_model",), ("clip_encoder", "image_encoder")
 

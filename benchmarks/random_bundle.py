@@ -10,9 +10,9 @@ from glus_edge.export.synthetic_sizes import ADDED_TOKENS, SyntheticSize
 from glus_edge.export.synthetic_tokenizer import write_synthetic_tokenizer
 from glus_edge.export.synthetic_weights import CONSTANT
 from glus_edge.export.tokenizer import write_tokenizer
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.manifest import FORMAT_VERSION, FileEntry, GraphEntry, ImageSettings, Manifest
-from glus_edge.runtime.signatures import GRAPHS
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, GraphEntry, ImageSettings, Manifest
+from glus_edge.runtime.bundle.signatures import GRAPHS
 
 COMPUTE, WEIGHTS = "float16", "int4"  # of the graphs, and of the language model's matrices
 

@@ -19,14 +19,14 @@ from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.sam2_config import sam2_config
 from glus_edge.export.sam2_model import built, load_weights
 from glus_edge.export.vision_tower import VisionTower
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.context import uniform_context
-from glus_edge.runtime.conversation import Conversation, rows_from_prompt
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
-from glus_edge.runtime.stopwatch import Stopwatch
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.language.conversation import Conversation, rows_from_prompt
+from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.policies.context import uniform_context
+from glus_edge.runtime.utils.stopwatch import Stopwatch
+from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.video import Video
 
 
 class Parts(NamedTuple):

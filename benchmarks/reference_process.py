@@ -14,7 +14,7 @@ from glus_edge.benchmarks.baseline import BaselineSource, open_reference
 from glus_edge.benchmarks.bench_video import bench_video
 from glus_edge.benchmarks.contender import BLOCK_FRAMES, Block, FrameSample
 from glus_edge.benchmarks.resident import peak_bytes
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import EngineError, GlusEdgeError
 
 QUITTING_SECONDS = 10

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from glus_edge.runtime.device import Array, HostArray, host_array
-from glus_edge.runtime.engine import Backend, Engine
+from glus_edge.runtime.backends.engine import Backend, Engine
+from glus_edge.runtime.device.device import Array, HostArray, host_array
 
 REMEMBERED = ("clip_encoder", "image_encoder")
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from glus_edge.benchmarks.coco_rle import mask_from_rle
 from glus_edge.benchmarks.datasets import Sentence
+from glus_edge.runtime.bundle.shipped import shipped_clip
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.shipped import shipped_clip
-from glus_edge.runtime.video import Video, open_video
+from glus_edge.runtime.video.video import Video, open_video
 
 CLIP, TRUTH = "clip.mp4", "truth.json"
 

@@ -19,18 +19,18 @@ from glus_edge.benchmarks.accuracy import region_similarity
 from glus_edge.benchmarks.datasets import GENERATED, Dataset, open_dataset, video_count
 from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.ranking import roc_auc, spearman
-from glus_edge.runtime.atomic_file import check_file, write_file
+from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import GlusEdgeError
-from glus_edge.runtime.loop_rules import LoopChoice
-from glus_edge.runtime.progress import Progress, terminal_bar
-from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.policies.loop_rules import LoopChoice
+from glus_edge.runtime.policies.mask_signals import overlap
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.signals import overlap
-from glus_edge.runtime.signatures import Limits
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.progress import Progress, terminal_bar
+from glus_edge.runtime.utils.schema import to_json
 
 FORMAT = "glus-edge signals"
 GOOD = 0.5  # true IoU above which a mask counts as right

@@ -8,8 +8,8 @@ from glus_edge.benchmarks.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.measurement import BenchSettings
 from glus_edge.benchmarks.resident import resident_bytes
 from glus_edge.runtime.errors import EngineError, InputError
-from glus_edge.runtime.progress import Progress
 from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.utils.progress import Progress
 
 SETTLED_FRAMES = 100  # by then every buffer there will be has been written to
 SAMPLES = 100

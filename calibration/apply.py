@@ -19,10 +19,10 @@ from glus_edge.calibration.qdq import EightBits, with_eight_bits
 from glus_edge.calibration.recipe import SCALES, SOURCE, Recipe, used_scales
 from glus_edge.export.language_graph import write_language_model
 from glus_edge.export.scaled_weights import GROUPS, ScaledWeights, useful_scales
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.manifest import GraphEntry, Manifest
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.manifest import GraphEntry, Manifest
-from glus_edge.runtime.signatures import GRAPHS
 
 Report = Callable[[str], None]
 Scales = Mapping[str, torch.Tensor]

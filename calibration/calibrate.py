@@ -19,10 +19,10 @@ from glus_edge.calibration.rank import Ranking, Units, units_of
 from glus_edge.calibration.recipe import RECIPE, Recipe, read_recipe, read_scales, used_scales, write_recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.staging import new_folder
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.manifest import Manifest
-from glus_edge.runtime.schema import to_json
+from glus_edge.runtime.utils.schema import to_json
 
 Report = Callable[[str], None]
 

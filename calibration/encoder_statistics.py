@@ -19,8 +19,8 @@ from glus_edge.calibration.qdq import EightBits, rounded_inputs, rounded_weights
 from glus_edge.calibration.ranges import LEVELS, METHODS, MagnitudeHistogram
 from glus_edge.calibration.row_statistics import RowStatistics
 from glus_edge.calibration.smoothquant import candidate_shifts
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 
 ENCODERS = ("clip_encoder", "image_encoder")
 COUNTED_VALUES = 1 << 20  # of a tensor, in its histogram; the largest magnitude is over all

@@ -8,8 +8,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.utils.atomic_file import write_file
 
 KEY = "key.json"
 Value = dict[str, object]

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.calibration.clips import Clip
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.context import uniform_context
-from glus_edge.runtime.conversation import Conversation, check_sentence, rows_from_prompt
-from glus_edge.runtime.engine import Backend, Engine
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.preprocess import clip_pixels
+from glus_edge.runtime.backends.engine import Backend, Engine
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.language.conversation import Conversation, check_sentence, rows_from_prompt
+from glus_edge.runtime.pixels.preprocess import clip_pixels
+from glus_edge.runtime.policies.context import uniform_context
+from glus_edge.runtime.video.frame import Frame
 
 
 def language_inputs(

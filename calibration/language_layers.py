@@ -18,7 +18,7 @@ from glus_edge.export.language_reference import LanguageReference
 from glus_edge.export.language_weights import LanguageConstants, LanguageWeights
 from glus_edge.export.scaled_weights import GROUPS, ScaledGroup, ScaledWeights
 from glus_edge.export.stored_weights import StoredWeights, rounded
-from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.bundle.signatures import ModelDimensions
 
 METHODS = ("int8", "int4", "int4 awq")
 

@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy import boundary_accuracy, region_similarity
 from glus_edge.calibration.clips import Clip
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.engine import Backend, Engine
-from glus_edge.runtime.frame import Frame, FrameSize
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.engine import Backend, Engine
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.signatures import GRAPHS
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.video.frame import Frame, FrameSize
+from glus_edge.runtime.video.video import Video
 
 Masks = list[NDArray[np.bool_]]  # of every clip, [frames, sentences, H, W]
 

@@ -17,11 +17,11 @@ from glus_edge.calibration.language_layers import LayerResult, LayerSettings, la
 from glus_edge.calibration.recipe import FORMAT, SOURCE, VERSION, MatrixRecipe, Recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.export.stored_weights import rounded
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend
-from glus_edge.runtime.schema import from_json, to_json
-from glus_edge.runtime.signatures import GRAPHS
+from glus_edge.runtime.utils.schema import from_json, to_json
 
 HEAD = "lm_head.weight"
 

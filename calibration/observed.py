@@ -8,7 +8,7 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from glus_edge.runtime.machine import usable_threads
+from glus_edge.runtime.utils.machine import usable_threads
 
 Feeds = Sequence[Mapping[str, NDArray[Any]]]
 LIMIT_BYTES = 512 * 1024 * 1024

@@ -20,7 +20,7 @@ from glus_edge.calibration.masks import Loss, MaskJudge
 from glus_edge.calibration.recipe import Recipe
 from glus_edge.export.graph_writer import ALIGNMENT
 from glus_edge.export.quantise import int4_block_size
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
 
 PLAIN_BYTES = 4  # of a weight whose storage has no entry in PLAIN

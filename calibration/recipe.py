@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from glus_edge.runtime.atomic_file import write_file
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.schema import SchemaError, from_json, to_json
+from glus_edge.runtime.utils.atomic_file import write_file
+from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
 
 FORMAT = "glus-edge recipe"
 VERSION = 1

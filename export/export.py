@@ -31,11 +31,8 @@ from glus_edge.export.tokenizer import write_tokenizer
 from glus_edge.export.trace import TORCH_TYPES, write_graph
 from glus_edge.export.vision_parity import FRAMES, vision_cases
 from glus_edge.export.vision_tower import VisionTower
-from glus_edge.runtime.bundle import sha256
-from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.freed_memory import return_freed_memory
-from glus_edge.runtime.manifest import (
+from glus_edge.runtime.bundle.bundle import sha256
+from glus_edge.runtime.bundle.manifest import (
     FORMAT_VERSION,
     FileEntry,
     GraphEntry,
@@ -45,10 +42,13 @@ from glus_edge.runtime.manifest import (
     PromptSettings,
     WindowSettings,
 )
-from glus_edge.runtime.preprocess import clip_pixels
-from glus_edge.runtime.schema import to_json
-from glus_edge.runtime.signatures import GRAPHS, signatures
-from glus_edge.runtime.token_embedding import TokenEmbedding
+from glus_edge.runtime.bundle.signatures import GRAPHS, signatures
+from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
+from glus_edge.runtime.errors import CheckpointError
+from glus_edge.runtime.pixels.preprocess import clip_pixels
+from glus_edge.runtime.utils.process_memory import return_freed_memory
+from glus_edge.runtime.utils.schema import to_json
+from glus_edge.runtime.video.frame import Frame
 
 QUANTISED = ("int8", "int4")
 

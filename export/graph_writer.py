@@ -25,7 +25,7 @@ from glus_edge.export.quantise import (
     int8_from_weights,
     int8_scales,
 )
-from glus_edge.runtime.signatures import GraphSignature, TensorSignature
+from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 
 OPSET = 21  # the first with INT4 and blocked DequantizeLinear
 IR_VERSION = 10

@@ -16,7 +16,7 @@ import torch
 from glus_edge.export.graph_writer import BlockSource, GraphWriter, rounded_blocks
 from glus_edge.export.language_layers import Attention, Layers, Rotation
 from glus_edge.export.language_weights import LanguageWeights
-from glus_edge.runtime.signatures import ModelDimensions, signatures
+from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 
 VOCABULARY_MULTIPLE = 64
 ROPE_THETA, RMS_NORM_EPS = "rope_theta", "rms_norm_eps"  # metadata entries

@@ -13,7 +13,7 @@ import numpy as np
 
 from glus_edge.export.graph_writer import ELEMENT_TYPES, GraphWriter
 from glus_edge.export.language_weights import LanguageWeights
-from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.bundle.signatures import ModelDimensions
 
 
 class Rotation(NamedTuple):

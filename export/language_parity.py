@@ -17,11 +17,11 @@ from glus_edge.export.graph_slices import write_slices
 from glus_edge.export.language_layers import layer_output
 from glus_edge.export.language_reference import LanguageReference
 from glus_edge.export.parity import cpu_session, parity_entry
-from glus_edge.runtime.conversation import Conversation, Rows, rows_from_prompt
-from glus_edge.runtime.kv_cache import KeyValueCache, Prefill
-from glus_edge.runtime.manifest import ParityEntry, PromptSettings, WindowSettings
-from glus_edge.runtime.signatures import GraphSignature, ModelDimensions
-from glus_edge.runtime.token_embedding import TokenEmbedding
+from glus_edge.runtime.bundle.manifest import ParityEntry, PromptSettings, WindowSettings
+from glus_edge.runtime.bundle.signatures import GraphSignature, ModelDimensions
+from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
+from glus_edge.runtime.language.conversation import Conversation, Rows, rows_from_prompt
+from glus_edge.runtime.language.kv_cache import KeyValueCache, Prefill
 
 # Of different length, so that one of them is padded.
 SENTENCES = ("the red ball", "the person on the left who turns around and walks away")

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from glus_edge.export.language_weights import LanguageWeights
-from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.bundle.signatures import ModelDimensions
 
 Observe = Callable[[str, torch.Tensor], None]  # a matrix's name and the rows [B, T, K] it is about to multiply
 

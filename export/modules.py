@@ -20,9 +20,9 @@ from glus_edge.export.sam2_config import sam2_config
 from glus_edge.export.sam2_model import PREFIX, UNUSED_PREFIXES, built, load_weights
 from glus_edge.export.tensor_names import SCORE_PREFIX, check_tensors, language_shapes, score_shapes
 from glus_edge.export.vision_tower import VisionConfig, VisionTower
+from glus_edge.runtime.bundle.manifest import ImageSettings
+from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.manifest import ImageSettings
-from glus_edge.runtime.signatures import ModelDimensions
 
 # What the SAM 2 image encoder was trained with (sam2.utils.transforms.SAM2Transforms).
 SAM_MEAN = (0.485, 0.456, 0.406)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus_edge.export.sam2_config import OFFICIAL_NAMES
+from glus_edge.runtime.bundle.manifest import MemorySettings, WindowSettings
+from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import CheckpointError, InputError
-from glus_edge.runtime.manifest import MemorySettings, WindowSettings
-from glus_edge.runtime.signatures import Limits
 
 PRECISIONS = {"fp32": "float32", "fp16": "float16"}
 LANGUAGE_WEIGHTS = ("fp32", "fp16", "int8", "int4")

@@ -9,9 +9,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from glus_edge.export.mask_decoder import STABILITY_DELTA, STABILITY_THRESHOLD
+from glus_edge.runtime.bundle.manifest import ParityEntry
+from glus_edge.runtime.bundle.signatures import GraphSignature
 from glus_edge.runtime.errors import ParityError
-from glus_edge.runtime.manifest import ParityEntry
-from glus_edge.runtime.signatures import GraphSignature
 
 Tensors = Mapping[str, NDArray[Any]]
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.runtime.frame import Frame
+from glus_edge.runtime.video.frame import Frame
 
 HEIGHT, WIDTH = 480, 854
 OCTAVES = (3, 6, 12, 24, 48, 96, 192)  # cells along the shorter side

@@ -8,7 +8,7 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
-from glus_edge.runtime.manifest import PromptSettings
+from glus_edge.runtime.bundle.manifest import PromptSettings
 
 _PROTOCOL: Any = sentencepiece_model_pb2
 NORMAL = 1  # SentencePiece.Type

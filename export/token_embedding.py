@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.quantise import INT8_MAXIMUM, check_finite
-from glus_edge.runtime.token_embedding import SCALE, VALUES, record_type
+from glus_edge.runtime.bundle.token_embedding import SCALE, VALUES, record_type
 
 NAME = "model.embed_tokens.weight"
 SLICE_ROWS = 4096
@@ -29,7 +29,7 @@ def write_token_embedding(checkpoint: Checkpoint, path: Path, storage: str) -> N
 def write_table(path: Path, storage: str, width: int, rows: int, parts: Iterator[NDArray[np.floating]]) -> None:
     """Write `path` from its rows [n, width], part after part. storage: one of EMBEDDINGS.
 
-    int8 is rounded to nearest against each row's largest magnitude; see glus_edge.runtime.token_embedding.
+    int8 is rounded to nearest against each row's largest magnitude; see glus_edge.runtime.bundle.token_embedding.
     """
     dtype = record_type(width) if storage == "int8" else np.dtype(f"float{storage[2:]}")
     shape = (rows,) if storage == "int8" else (rows, width)

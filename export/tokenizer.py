@@ -13,9 +13,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
 from glus_edge.export.sentence_pieces import SPACE, SentencePieces
 from glus_edge.export.special_tokens import SpecialToken, special_tokens
-from glus_edge.runtime.conversation import Conversation
+from glus_edge.runtime.bundle.manifest import PromptSettings
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.manifest import PromptSettings
+from glus_edge.runtime.language.conversation import Conversation
 
 # Sentences whose prompts are tokenised both ways at every export; the last ones leave the alphabet of most vocabularies.
 CHECKED_SENTENCES = (

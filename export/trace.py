@@ -14,9 +14,9 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from glus_edge.runtime.bundle.signatures import GraphSignature
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.protobuf import head
-from glus_edge.runtime.signatures import GraphSignature
+from glus_edge.runtime.onnx_rewrite.protobuf import head
 
 # GELU as Erf and LayerNormalization as one node: what TensorRT 10.3 to 11 and ONNX Runtime all know.
 OPSET = 18

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from glus_edge.export.modules import TorchModules
 from glus_edge.export.parity import ParityCase, Tensors
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.video.frame import Frame
 
 FRAMES = 3  # tracked: without memory, with one slot, with two
 

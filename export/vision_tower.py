@@ -6,8 +6,8 @@ from pathlib import Path
 from glus_edge.export.json_file import JsonObject
 from glus_edge.export.tensor_names import Shapes, check_tensors
 from glus_edge.export.weight_folder import WeightFolder
+from glus_edge.runtime.bundle.manifest import ImageSettings
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.manifest import ImageSettings
 
 PREFIX = "vision_model."
 # The text half of a whole CLIP, and what the layer before the last does not need.

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glus_edge.runtime.bundle import Bundle
+    from glus_edge.runtime.bundle.bundle import Bundle
     from glus_edge.runtime.errors import (
         BundleError,
         CheckpointError,
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
         OutputError,
         VideoError,
     )
-    from glus_edge.runtime.frame import Frame
-    from glus_edge.runtime.live import LiveSession
-    from glus_edge.runtime.live_source import Arrival, LiveSource
-    from glus_edge.runtime.result import FrameResult, Scores
+    from glus_edge.runtime.loop.live_session import LiveSession
+    from glus_edge.runtime.loop.result import FrameResult, Scores
     from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, VideoRun
-    from glus_edge.runtime.video import Video, open_video
+    from glus_edge.runtime.video.frame import Frame
+    from glus_edge.runtime.video.live_source import Arrival, LiveSource
+    from glus_edge.runtime.video.video import Video, open_video
 
 _MODULES = {
-    "bundle": ("Bundle",),
+    "bundle.bundle": ("Bundle",),
     "errors": (
         "BundleError",
         "CheckpointError",
@@ -36,12 +36,12 @@ _MODULES = {
         "OutputError",
         "VideoError",
     ),
-    "frame": ("Frame",),
-    "live": ("LiveSession",),
-    "live_source": ("Arrival", "LiveSource"),
-    "result": ("FrameResult", "Scores"),
+    "video.frame": ("Frame",),
+    "loop.live_session": ("LiveSession",),
+    "video.live_source": ("Arrival", "LiveSource"),
+    "loop.result": ("FrameResult", "Scores"),
     "segmenter": ("Segmenter", "SegmenterOptions", "VideoRun"),
-    "video": ("Video", "open_video"),
+    "video.video": ("Video", "open_video"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -6,29 +6,29 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.context import uniform_context
-from glus_edge.runtime.direction import Direction
-from glus_edge.runtime.engine import Backend
+from glus_edge.runtime.backends.engine import Backend
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.openvino_engine import OpenVinoBackend, OpenVinoOptions
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.shipped import shipped_bundle
 from glus_edge.runtime.errors import EngineError, InputError
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.key_frame import KeyFrame, candidate_frames, key_frame_index
-from glus_edge.runtime.live import LiveSession
-from glus_edge.runtime.loop_rules import LoopRules, loop_choice
-from glus_edge.runtime.mask_tracker import SamEngines
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
-from glus_edge.runtime.openvino_engine import OpenVinoBackend, OpenVinoOptions
-from glus_edge.runtime.picture import Picture
-from glus_edge.runtime.pipeline import ahead
-from glus_edge.runtime.pixels import HostPixels, Pixels
-from glus_edge.runtime.refresh import RefreshRule
-from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.session import Engines, Session, SharedWork
-from glus_edge.runtime.shipped import shipped_bundle
-from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
-from glus_edge.runtime.tensorrt_module import LIBRARIES
-from glus_edge.runtime.video import Video, open_video
-from glus_edge.runtime.window import window_policy
+from glus_edge.runtime.loop.live_session import LiveSession
+from glus_edge.runtime.loop.propagation import Direction
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.loop.sentence_batch import Engines, Session, SharedWork
+from glus_edge.runtime.pixels.tower_inputs import HostPixels, Pixels
+from glus_edge.runtime.policies.context import uniform_context
+from glus_edge.runtime.policies.key_frame import KeyFrame, candidate_frames, key_frame_index
+from glus_edge.runtime.policies.loop_rules import LoopRules, loop_choice
+from glus_edge.runtime.policies.refresh import RefreshRule
+from glus_edge.runtime.policies.window import window_policy
+from glus_edge.runtime.tensorrt.engine import TensorRtBackend, TensorRtOptions
+from glus_edge.runtime.tensorrt.library import LIBRARIES
+from glus_edge.runtime.tracking.mask_tracker import SamEngines
+from glus_edge.runtime.utils.pipeline import ahead
+from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.picture import Picture
+from glus_edge.runtime.video.video import Video, open_video
 
 BACKENDS = ("auto", "onnxruntime", "openvino", *LIBRARIES)
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from glus_edge.export.export import export_bundle
 from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
 from glus_edge.export.staging import new_folder
+from glus_edge.runtime.bundle.shipped import FOLDER
 from glus_edge.runtime.errors import GlusEdgeError, OutputError
-from glus_edge.runtime.shipped import FOLDER
 from glus_edge.training.clip import write_clip
 from glus_edge.training.settings import TrainingSettings
 from glus_edge.training.state import STATES, open_state, pack, write_official

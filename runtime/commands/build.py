@@ -6,12 +6,12 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from glus_edge.runtime.build_progress import BuildMonitor
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.cuda import open_cuda
-from glus_edge.runtime.device_table import board_name, device_class
-from glus_edge.runtime.end_to_end import check_masks
-from glus_edge.runtime.engine_build import (
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import Limits
+from glus_edge.runtime.device.cuda_api import open_cuda
+from glus_edge.runtime.diagnostics.device_table import board_name, device_class
+from glus_edge.runtime.engine_build.accuracy_gate import GateSettings
+from glus_edge.runtime.engine_build.builder import (
     ALL_GRAPHS,
     BuiltGraph,
     CheckedGraph,
@@ -20,15 +20,15 @@ from glus_edge.runtime.engine_build import (
     build_engines,
     check_engines,
 )
-from glus_edge.runtime.engine_gate import GateSettings
+from glus_edge.runtime.engine_build.float32_reference import record
+from glus_edge.runtime.engine_build.mask_check import check_masks
+from glus_edge.runtime.engine_build.probe_video import SENTENCE, GateClip
 from glus_edge.runtime.errors import InputError, OutputError
-from glus_edge.runtime.gate_clip import SENTENCE, GateClip
-from glus_edge.runtime.preprocess_graph import SMALLEST_SIDE
-from glus_edge.runtime.progress import PATIENCE_S
-from glus_edge.runtime.reference_run import record
-from glus_edge.runtime.signatures import Limits
-from glus_edge.runtime.tensorrt_build import BuildSettings
-from glus_edge.runtime.tensorrt_module import LIBRARIES, load_tensorrt
+from glus_edge.runtime.pixels.preprocess_graph import SMALLEST_SIDE
+from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
+from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
+from glus_edge.runtime.tensorrt.plan import BuildSettings
+from glus_edge.runtime.utils.progress import PATIENCE_S
 
 DEFAULT_LIMITS = Limits(sentences=4)
 CHECK_TARGET = "8.9"  # what --check-only compiles for where there is no GPU

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from glus_edge.runtime.shipped import shipped_bundle
+from glus_edge.runtime.bundle.shipped import shipped_bundle
 
 
 def add_bundle_argument(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from glus_edge.runtime.bundle import read_manifest
-from glus_edge.runtime.machine import NvidiaDevices, Processor, Space, disk, memory, nvidia_devices, processor
-from glus_edge.runtime.memory_plan import MemoryPlan, described_plan, memory_plan
-from glus_edge.runtime.provider_state import ProviderState
-from glus_edge.runtime.schema import to_json
-from glus_edge.runtime.signatures import Limits
-from glus_edge.runtime.tensorrt_state import TensorRtState, described_state, tensorrt_state
+from glus_edge.runtime.bundle.bundle import read_manifest
+from glus_edge.runtime.bundle.signatures import Limits
+from glus_edge.runtime.diagnostics.memory_plan import MemoryPlan, described_plan, memory_plan
+from glus_edge.runtime.diagnostics.provider_state import ProviderState
+from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, described_state, tensorrt_state
+from glus_edge.runtime.utils.machine import NvidiaDevices, Processor, Space, disk, memory, nvidia_devices, processor
+from glus_edge.runtime.utils.schema import to_json
 
 REQUIRED = ("numpy", "onnxruntime", "tokenizers", "av", "pillow", "opencv-python-headless", "tqdm")
 OPTIONAL = (
@@ -228,7 +228,7 @@ def _onnxruntime_gpu_fix(state: TensorRtState) -> str:
 def _providers() -> tuple[tuple[ProviderState, ...], str | None]:
     try:
         # Here, so that a missing or broken ONNX Runtime is a finding and not the end of the examination.
-        from glus_edge.runtime.execution_providers import check_providers
+        from glus_edge.runtime.diagnostics.execution_providers import check_providers
     except ImportError as error:
         return (), " ".join(str(error).split())
     return check_providers(), None

@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from glus_edge.runtime.bundle import files, read_manifest, verify
+from glus_edge.runtime.bundle.bundle import files, read_manifest, verify
+from glus_edge.runtime.bundle.manifest import GraphEntry, Manifest
+from glus_edge.runtime.bundle.signatures import TensorSignature, signatures
 from glus_edge.runtime.commands.bundle_argument import bundle_from_arguments
 from glus_edge.runtime.errors import BundleError
-from glus_edge.runtime.manifest import GraphEntry, Manifest
-from glus_edge.runtime.schema import to_json
-from glus_edge.runtime.signatures import TensorSignature, signatures
+from glus_edge.runtime.utils.schema import to_json
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

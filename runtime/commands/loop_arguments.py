@@ -2,11 +2,11 @@
 
 import argparse
 
-from glus_edge.runtime.loop_rules import PRESETS, LoopChoice, loop_choice
-from glus_edge.runtime.lost_target import LOST_RULES
-from glus_edge.runtime.memory_rule import PARTS, REFERENCE
-from glus_edge.runtime.refresh import RULES
-from glus_edge.runtime.window import POLICIES
+from glus_edge.runtime.policies.loop_rules import PRESETS, LoopChoice, loop_choice
+from glus_edge.runtime.policies.lost_target import LOST_RULES
+from glus_edge.runtime.policies.memory_rule import PARTS, REFERENCE
+from glus_edge.runtime.policies.refresh import RULES
+from glus_edge.runtime.policies.window import POLICIES
 
 
 def add_loop_arguments(parser: argparse.ArgumentParser) -> None:

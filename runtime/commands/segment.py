@@ -6,24 +6,24 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions
+from glus_edge.runtime.backends.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
+from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.tensorrt_arguments import add_tensorrt_arguments, tensorrt_from_arguments
 from glus_edge.runtime.errors import OutputError
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.key_frame import KeyFrame
-from glus_edge.runtime.loop_rules import LoopChoice
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeOptions
-from glus_edge.runtime.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
-from glus_edge.runtime.openvino_engine import OpenVinoOptions
-from glus_edge.runtime.output import OutputWriter
-from glus_edge.runtime.output_folder import check_output_folder
-from glus_edge.runtime.pipeline import Behind
-from glus_edge.runtime.progress import terminal_bar
-from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.run_record import RunDescription
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.output_folder import check_output_folder
+from glus_edge.runtime.output.run_record import RunDescription
+from glus_edge.runtime.output.writer import OutputWriter
+from glus_edge.runtime.policies.key_frame import KeyFrame
+from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
-from glus_edge.runtime.video import Video, open_video
+from glus_edge.runtime.utils.pipeline import Behind
+from glus_edge.runtime.utils.progress import terminal_bar
+from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.video import Video, open_video
 
 _DEFAULTS = SegmenterOptions()
 

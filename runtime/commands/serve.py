@@ -10,12 +10,12 @@ from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.commands.stream import add_reconnect_argument
 from glus_edge.runtime.commands.termination import interrupted_by_sigterm
-from glus_edge.runtime.deadline import Deadline
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.live_source import LiveSource
+from glus_edge.runtime.policies.deadline import Deadline
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.serving.live_connection import LiveSettings
 from glus_edge.runtime.serving.server import LiveServer, ServerSettings
+from glus_edge.runtime.video.live_source import LiveSource
 
 _SERVER, _LIVE = ServerSettings(), LiveSettings()
 

@@ -9,21 +9,21 @@ from pathlib import Path
 
 import av
 
-from glus_edge.runtime.answered import answered
-from glus_edge.runtime.atomic_file import check_file, written_aside
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.commands.termination import interrupted_by_sigterm
-from glus_edge.runtime.deadline import Deadline
 from glus_edge.runtime.errors import InputError, OutputError, VideoError
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.live import LiveSession
-from glus_edge.runtime.live_source import LiveSource
-from glus_edge.runtime.overlay import Masks, OverlayWriter
-from glus_edge.runtime.pipeline import Behind
+from glus_edge.runtime.loop.live_results import answered
+from glus_edge.runtime.loop.live_session import LiveSession
+from glus_edge.runtime.output.overlay import Masks, OverlayWriter
+from glus_edge.runtime.output.stream_record import KeepingUp, line_of
+from glus_edge.runtime.policies.deadline import Deadline
 from glus_edge.runtime.segmenter import Segmenter
-from glus_edge.runtime.stream_record import KeepingUp, line_of
+from glus_edge.runtime.utils.atomic_file import check_file, written_aside
+from glus_edge.runtime.utils.pipeline import Behind
+from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.live_source import LiveSource
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,8 @@
 
 import argparse
 
-from glus_edge.runtime.cuda import IMPLEMENTATIONS
-from glus_edge.runtime.tensorrt_engine import TensorRtOptions
+from glus_edge.runtime.device.cuda_api import IMPLEMENTATIONS
+from glus_edge.runtime.tensorrt.engine import TensorRtOptions
 
 _DEFAULTS = TensorRtOptions()
 

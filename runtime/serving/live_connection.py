@@ -15,15 +15,15 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.sync.server import ServerConnection
 
-from glus_edge.runtime.answered import answered
 from glus_edge.runtime.errors import GlusEdgeError, InputError
-from glus_edge.runtime.live import LiveSession
-from glus_edge.runtime.live_source import LiveSource
-from glus_edge.runtime.mask_png import png_from_mask
-from glus_edge.runtime.result import FrameResult
-from glus_edge.runtime.serving.commands import Add, command_from_text, error_text, frame_text, sentences_text
+from glus_edge.runtime.loop.live_results import answered
+from glus_edge.runtime.loop.live_session import LiveSession
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.mask_png import png_from_mask
+from glus_edge.runtime.output.stream_record import record_of
+from glus_edge.runtime.serving.messages import Add, command_from_text, error_text, frame_text, sentences_text
 from glus_edge.runtime.serving.pushed_frames import PushedFrames
-from glus_edge.runtime.stream_record import record_of
+from glus_edge.runtime.video.live_source import LiveSource
 
 T = TypeVar("T")
 

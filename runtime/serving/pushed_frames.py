@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.image import image_from_bytes
-from glus_edge.runtime.live_source import Arrival
+from glus_edge.runtime.video.image import image_from_bytes
+from glus_edge.runtime.video.live_source import Arrival
 
 LARGEST_FRAME = 4096 * 4096  # pixels; a small file can hold a picture that fills the memory
 

@@ -19,8 +19,8 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.live import LiveSession
-from glus_edge.runtime.loop_rules import LoopChoice
+from glus_edge.runtime.loop.live_session import LiveSession
+from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.serving.access import access_for
 from glus_edge.runtime.serving.live_connection import LiveConnection, LiveSettings

@@ -12,9 +12,9 @@ from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.measurement import Memory
 from glus_edge.benchmarks.peak import Peak
 from glus_edge.benchmarks.statistics import Timing, ratio, timing
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.cli import main
-from glus_edge.runtime.conversation import Conversation
+from glus_edge.runtime.language.conversation import Conversation
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch

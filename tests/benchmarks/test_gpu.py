@@ -22,9 +22,9 @@ from glus_edge.benchmarks.random_bundle import random_bundle
 from glus_edge.benchmarks.reference import Reference
 from glus_edge.benchmarks.reference_language import Place
 from glus_edge.export.synthetic_sizes import SIZES
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import EngineError, OutputError
-from glus_edge.runtime.signatures import GRAPHS
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.tensorrt_double import tensorrt_double
 

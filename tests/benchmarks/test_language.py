@@ -16,7 +16,7 @@ from glus_edge.benchmarks.prefill import Prefill
 from glus_edge.benchmarks.products import KINDS, Product
 from glus_edge.export.synthetic_sizes import SIZES
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.progress import silent
+from glus_edge.runtime.utils.progress import silent
 
 pytestmark = pytest.mark.torch  # the graphs are written first
 

@@ -17,7 +17,7 @@ from glus_edge.benchmarks.policy_list import FITTED, FIXED, fitted_threshold
 from glus_edge.benchmarks.policy_table import policy_figures, policy_table
 from glus_edge.runtime import open_video
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.signals import Signals
+from glus_edge.runtime.policies.mask_signals import Signals
 from tests.runtime import golden
 
 
@@ -165,7 +165,7 @@ def test_a_comparison_can_be_broken_off_and_goes_on(golden_bundle, tmp_path, cap
 @pytest.mark.torch
 def test_towers_that_remember_change_no_mask(golden_bundle, tmp_path):
     from glus_edge.benchmarks.policy_list import EXACT
-    from glus_edge.runtime.bundle import Bundle
+    from glus_edge.runtime.bundle.bundle import Bundle
 
     journal = PolicyJournal(tmp_path / "j.jsonl", "abc")
     comparison = policies.Comparison(Bundle.open(golden_bundle), journal)

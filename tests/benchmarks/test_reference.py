@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.video import open_video
+from glus_edge.runtime.video.video import open_video
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch

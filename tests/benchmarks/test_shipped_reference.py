@@ -14,7 +14,7 @@ def test_the_packed_weights_become_folders_the_baseline_opens(tmp_path):
     from glus_edge.benchmarks.shipped_reference import shipped_source
     from glus_edge.export.checkpoint import Checkpoint
     from glus_edge.export.vision_tower import VisionTower
-    from glus_edge.runtime.shipped import shipped_bundle
+    from glus_edge.runtime.bundle.shipped import shipped_bundle
 
     source = shipped_source(tmp_path)
     checkpoint, tower = Checkpoint.open(source.checkpoint), VisionTower.open(source.vision_tower)

@@ -11,7 +11,7 @@ from glus_edge.calibration.calibrate import calibrate
 from glus_edge.calibration.embedding import embedding_bytes
 from glus_edge.calibration.recipe import RECIPE, read_recipe
 from glus_edge.runtime import cli
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import BundleError, InputError, OutputError
 from tests.calibration.calibrated import masks, settings
 

@@ -11,8 +11,8 @@ from glus_edge.calibration.clips import Clip, open_clips
 from glus_edge.calibration.encoder_statistics import encoder_feeds, encoder_ranges
 from glus_edge.calibration.graph_matrices import graph_matrices
 from glus_edge.calibration.qdq import EightBits, with_eight_bits
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.preprocess import clip_pixels
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.pixels.preprocess import clip_pixels
 from tests.runtime.golden import relative_l2
 
 pytestmark = pytest.mark.torch
@@ -39,8 +39,8 @@ def test_the_encoders_see_frames_of_every_clip(golden_bundle: Path, count: int, 
 def test_encoders_in_eight_bits_stay_near_and_compile(
     golden_bundle: Path, clips: Path, tmp_path: Path, graph: str, precision: str, bound: float
 ) -> None:
-    from glus_edge.runtime.tensorrt_build import BuildSettings, plan_from_onnx
-    from glus_edge.runtime.tensorrt_module import load_tensorrt
+    from glus_edge.runtime.tensorrt.library import load_tensorrt
+    from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
 
     source = Bundle.open(golden_bundle)
     model = onnx.load(source.graph_path(graph))

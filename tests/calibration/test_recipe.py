@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from glus_edge.calibration.calibrate import apply
 from glus_edge.calibration.recipe import RECIPE, read_recipe
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import InputError
 from tests.calibration.calibrated import masks
 

@@ -17,10 +17,10 @@ from glus_edge.export.modules import load_modules
 from glus_edge.export.options import ExportOptions
 from glus_edge.export.staging import new_folder
 from glus_edge.export.vision_tower import VisionTower
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import CheckpointError, InputError, OutputError, ParityError
-from glus_edge.runtime.preprocess import sam_pixels
-from glus_edge.runtime.signatures import GRAPHS
+from glus_edge.runtime.pixels.preprocess import sam_pixels
 from tests.conftest import export_golden
 from tests.export import checkpoint_files as files
 

@@ -7,8 +7,8 @@ from torch import nn
 from glus_edge.export import half_range
 from glus_edge.export.export import _Export
 from glus_edge.export.half_range import Peak, Peaks
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.signatures import GRAPHS
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from tests.conftest import export_golden
 
 pytestmark = pytest.mark.torch

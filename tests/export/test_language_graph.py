@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.language_graph import write_language_model
-from glus_edge.runtime.signatures import signatures
+from glus_edge.runtime.bundle.signatures import signatures
 from tests.export.language_golden import (
     DIMENSIONS,
     GOLDEN,

@@ -11,9 +11,9 @@ from glus_edge.export.mask_decoder import select_mask
 from glus_edge.export.memory_attention import INPUT_POSITION_WEIGHT
 from glus_edge.export.modules import load_modules
 from glus_edge.export.vision_tower import VisionTower
-from glus_edge.runtime.manifest import MemorySettings
-from glus_edge.runtime.memory_rule import attended_steps
-from glus_edge.runtime.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.bundle.manifest import MemorySettings
+from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.policies.memory_rule import attended_steps
 from tests.export import checkpoint_files as files
 
 pytestmark = pytest.mark.torch

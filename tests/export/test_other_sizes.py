@@ -17,7 +17,7 @@ from glus_edge.export.parity import ParityCase, measure_parity
 from glus_edge.export.sam2_config import sam2_config
 from glus_edge.export.sam2_model import built
 from glus_edge.export.trace import write_graph
-from glus_edge.runtime.signatures import ModelDimensions, signatures
+from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 from tests.export import checkpoint_files as files
 
 pytestmark = pytest.mark.torch

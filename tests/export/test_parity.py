@@ -4,9 +4,9 @@ import pytest
 
 from glus_edge.export.parity import TOLERANCES, ParityCase, measure_parity, parity_entry
 from glus_edge.export.sample_frames import sample_frames
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import ParityError
-from glus_edge.runtime.signatures import GRAPHS
 
 pytestmark = pytest.mark.torch
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from glus_edge.export.checkpoint import Checkpoint
 from glus_edge.export.token_embedding import write_table, write_token_embedding
+from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.token_embedding import TokenEmbedding
 from tests.export.language_golden import GOLDEN
 
 pytestmark = pytest.mark.torch

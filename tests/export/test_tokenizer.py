@@ -17,9 +17,9 @@ from sentencepiece import sentencepiece_model_pb2
 from tokenizers import Tokenizer
 
 from glus_edge.export.tokenizer import write_tokenizer
-from glus_edge.runtime.conversation import Conversation
+from glus_edge.runtime.bundle.manifest import PromptSettings
 from glus_edge.runtime.errors import CheckpointError, GlusEdgeError
-from glus_edge.runtime.manifest import PromptSettings
+from glus_edge.runtime.language.conversation import Conversation
 
 pytestmark = pytest.mark.torch
 

@@ -12,9 +12,9 @@ from glus_edge.export.modules import load_modules
 from glus_edge.export.portability import portability_findings
 from glus_edge.export.trace import traced, write_graph
 from glus_edge.export.vision_tower import VisionTower
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS, signatures
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.signatures import GRAPHS, signatures
 from tests.export import checkpoint_files as files
 
 pytestmark = pytest.mark.torch

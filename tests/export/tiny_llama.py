@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from glus_edge.export.language_config import LanguageConfig
-from glus_edge.runtime.signatures import ModelDimensions
+from glus_edge.runtime.bundle.signatures import ModelDimensions
 from tests.export.language_golden import DIMENSIONS
 
 

@@ -9,8 +9,8 @@ from collections import deque
 
 import numpy as np
 
-from glus_edge.runtime.cuda import Gpu
-from glus_edge.runtime.device import ALIGNMENT
+from glus_edge.runtime.device.cuda_api import Gpu
+from glus_edge.runtime.device.device import ALIGNMENT
 
 LEGACY_DEFAULT_STREAM = 1
 POISON = 0xFF  # every byte: NaN in float32 and float16, -1 in int32

@@ -7,7 +7,7 @@ import ctypes
 
 import numpy as np
 
-from glus_edge.runtime import dlpack
+from glus_edge.runtime.device import dlpack
 
 _KEPT = []  # capsules' structures and callbacks live as long as the tests
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from glus_edge.runtime.onnxruntime_engine import OnnxRuntimeEngine
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeEngine
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_A"
 META = json.loads((GOLDEN / "meta.json").read_text())

@@ -3,11 +3,11 @@
 import shutil
 
 from glus_edge.runtime import Segmenter
-from glus_edge.runtime.bundle import Bundle
-from glus_edge.runtime.engine_build import EngineBuild, build_engines
-from glus_edge.runtime.signatures import Limits
-from glus_edge.runtime.tensorrt_build import BuildSettings
-from glus_edge.runtime.tensorrt_engine import TensorRtBackend, TensorRtOptions
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import Limits
+from glus_edge.runtime.engine_build.builder import EngineBuild, build_engines
+from glus_edge.runtime.tensorrt.engine import TensorRtBackend, TensorRtOptions
+from glus_edge.runtime.tensorrt.plan import BuildSettings
 from tests.runtime import golden
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.tensorrt_double import tensorrt_double

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from glus_edge.runtime.frame import Frame
-from glus_edge.runtime.output import OutputWriter
-from glus_edge.runtime.result import FrameResult, Scores
-from glus_edge.runtime.run_record import RunDescription
-from glus_edge.runtime.video import Video
+from glus_edge.runtime.loop.result import FrameResult, Scores
+from glus_edge.runtime.output.run_record import RunDescription
+from glus_edge.runtime.output.writer import OutputWriter
+from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.video import Video
 
 VideoWriter = Callable[..., Path]
 

@@ -13,8 +13,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from glus_edge.runtime.device import ALIGNMENT
-from glus_edge.runtime.tensorrt_module import wrap
+from glus_edge.runtime.device.device import ALIGNMENT
+from glus_edge.runtime.tensorrt.library import wrap
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int32)": "int32", "tensor(uint8)": "uint8"}
 

@@ -8,8 +8,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from glus_edge.runtime import Scores, Segmenter, open_video
-from glus_edge.runtime.bundle import read_manifest, sha256
-from glus_edge.runtime.direction import Direction
+from glus_edge.runtime.bundle.bundle import read_manifest, sha256
+from glus_edge.runtime.loop.propagation import Direction
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch  # the bundle is exported first

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from glus_edge.runtime.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.segmenter import Segmenter
 from tests.runtime import golden

@@ -5,7 +5,7 @@ import pytest
 
 from glus_edge.export.options import ExportOptions
 from glus_edge.runtime.errors import InputError, OutputError
-from glus_edge.runtime.video import open_video
+from glus_edge.runtime.video.video import open_video
 from glus_edge.training import ship as command
 from glus_edge.training.clip import CLIP_FRAMES, CLIP_SEED, CLIP_SENTENCES, CLIP_SIDE, write_clip
 from glus_edge.training.ship import NAME, ShipOptions, ship

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from websockets.sync.client import ClientConnection, connect
 
 from glus_edge.runtime import Segmenter
-from glus_edge.runtime.loop_rules import LoopChoice
+from glus_edge.runtime.bundle.shipped import FOLDER
+from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.serving.live_connection import LiveSettings
 from glus_edge.runtime.serving.server import LiveServer, ServerSettings
-from glus_edge.runtime.shipped import FOLDER
 
 CLIP = FOLDER / "clip" / "clip.mp4"
 WINDOW = LoopChoice("window")

@@ -1,0 +1,1 @@
+"""The bundle on disk: its manifest, its graphs' signatures, its token embedding."""

@@ -1,0 +1,1 @@
+"""Memory and streams of the device that engines run on."""

@@ -1,0 +1,195 @@
+"""CUDA memory as the loop's device: allocations, copies in stream order, and who may touch what when.
+
+Engines run on streams of their own. An allocation remembers the stream that used it last; a stream that touches it next
+first waits for that one. So engines that share no memory overlap, and those that do come one after the other, without
+the loop saying so and without the host waiting.
+"""
+
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glus_edge.runtime.device.cuda_api import Cuda
+from glus_edge.runtime.device.cuda_array import Block, CudaArray, cuda_array
+from glus_edge.runtime.device.cuda_stream import FOREIGN, MAIN, CudaStream, Mark
+from glus_edge.runtime.device.device import ALIGNMENT, Array, Device, HostArray
+
+
+@dataclass
+class Copies:
+    """Copies made since the device was opened or `clear` was called: number and bytes of each direction."""
+
+    to_device: int = 0
+    to_device_bytes: int = 0
+    to_host: int = 0
+    to_host_bytes: int = 0
+    on_device: int = 0
+    on_device_bytes: int = 0
+
+    def clear(self) -> None:
+        """Starts again from nothing."""
+        self.__init__()  # type: ignore[misc]
+
+
+class CudaDevice:
+    """See glus_edge.runtime.device.device.Device. Memory is given back when the last view of it is gone."""
+
+    concurrent = True
+
+    def __init__(self, cuda: Cuda) -> None:
+        self.cuda = cuda
+        self.copies = Copies()
+        self._streams: dict[str, CudaStream] = {}
+
+    def stream(self, name: str = MAIN) -> CudaStream:
+        """The stream of this name, made when first asked for."""
+        if name not in self._streams:
+            self._streams[name] = CudaStream(self.cuda, name)
+        return self._streams[name]
+
+    def use(self, arrays: Iterable[CudaArray], stream: CudaStream) -> None:
+        """Orders `stream` behind the last use of these arrays; it is their last user from now on."""
+        waited: set[str] = set()
+        for array in arrays:
+            last = array.block.stream
+            if last is stream:
+                continue
+            if last is not None and last.name not in waited:
+                stream.wait_for(last)
+                waited.add(last.name)
+            array.block.stream = stream
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> CudaArray:
+        """See Device. An array of no elements has an address of its own too."""
+        kind = np.dtype(dtype)
+        size = max(ALIGNMENT, int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
+        address = self.cuda.allocate(size)
+        assert address % ALIGNMENT == 0, f"device memory at {address:#x}, expected a multiple of {ALIGNMENT}"
+        block = Block(address, size)
+        weakref.finalize(block, self.cuda.free, address)
+        return CudaArray(block, 0, tuple(shape), kind)
+
+    def adopt(self, address: int, shape: tuple[int, ...], dtype: np.dtype[Any] | str, owner: object) -> CudaArray:
+        """Memory of another library, dense, as an array that keeps `owner` alive and is never written.
+
+        It may be read behind all that `follow` was told of.
+        """
+        kind = np.dtype(dtype)
+        block = Block(address, int(np.prod(shape, dtype=np.int64)) * kind.itemsize, owner)
+        block.stream = self.stream(FOREIGN)
+        return CudaArray(block, 0, tuple(shape), kind)
+
+    @property
+    def foreign_stream(self) -> int:
+        """Handle of the stream behind which adopted memory is read: for libraries that make a stream wait themselves."""
+        return self.stream(FOREIGN).handle
+
+    def follow(self, producer: int) -> None:
+        """Adopted memory is read behind what is enqueued now on another library's stream, given by its handle."""
+        self.cuda.follow(self.foreign_stream, producer)
+
+    def mark(self, array: CudaArray) -> Mark:
+        """A mark behind the last use of an array so far."""
+        mark = Mark(self.cuda)
+        mark.put(self._stream_of(array))
+        return mark
+
+    def zeros(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> CudaArray:
+        """See Device."""
+        array = self.empty(shape, dtype)
+        self.cuda.fill_zero(array.address, array.block.size_bytes, self._stream_of(array).handle)
+        return array
+
+    def write(self, target: Array, source: HostArray) -> None:
+        """See Device. Returns when `source` may be changed; the copy itself is in stream order, from pinned memory."""
+        array = cuda_array(target)
+        assert array.shape == source.shape, f"got {source.shape}, expected {array.shape}"
+        if not array.nbytes:
+            return
+        block, stream = array.block, self._stream_of(array)
+        start, stop = array.offset, array.offset + array.nbytes
+        if block.sent is None:
+            block.sent = self.cuda.create_event()
+            weakref.finalize(block, self.cuda.destroy_event, block.sent)
+        if any(first < stop and start < last for first, last in block.unsent):
+            self.cuda.synchronise_event(block.sent)
+            block.unsent.clear()
+        np.copyto(self._mirrored(array), source, casting="same_kind")
+        block.unsent.append((start, stop))
+        self.cuda.copy_to_device(array.address, self._mirror_address(array), array.nbytes, stream.handle)
+        self.cuda.record(block.sent, stream.handle)
+        self.copies.to_device += 1
+        self.copies.to_device_bytes += array.nbytes
+
+    def read(self, source: Array) -> HostArray:
+        """See Device. Waits for the array's stream; the view is of pinned memory."""
+        array = cuda_array(source)
+        mirrored = self._mirrored(array)
+        if array.nbytes:
+            stream = self._stream_of(array)
+            self.cuda.copy_to_host(self._mirror_address(array), array.address, array.nbytes, stream.handle)
+            stream.synchronise()
+            array.block.unsent.clear()
+            self.copies.to_host += 1
+            self.copies.to_host_bytes += array.nbytes
+        return mirrored
+
+    def copy(self, target: Array, source: Array) -> None:
+        """See Device."""
+        into, out = cuda_array(target), cuda_array(source)
+        assert into.dtype == out.dtype, f"got {out.dtype}, expected {into.dtype}"
+        while len(out.shape) < len(into.shape):
+            out = out.reshape((1, *out.shape))
+        if into.shape != out.shape:
+            assert out.shape[0] == 1, f"got {out.shape}, expected {into.shape} or leading ones"
+            for row in range(into.shape[0]):
+                self.copy(into[row], out[0])
+            return
+        if not into.nbytes:
+            return
+        stream = self._stream_of(into)
+        self.use((out,), stream)
+        self.cuda.copy_on_device(into.address, out.address, into.nbytes, stream.handle)
+        self.copies.on_device += 1
+        self.copies.on_device_bytes += into.nbytes
+
+    def copy_rows(self, target: Array, source: CudaArray, pitch: int) -> None:
+        """Rows that lie `pitch` bytes apart in `source`, bytes, into the rows of a dense array."""
+        into = cuda_array(target)
+        stream = self._stream_of(into)
+        self.use((source,), stream)
+        rows = into.shape[0]
+        self.cuda.copy_rows_on_device(into.address, source.address, into.nbytes // rows, rows, pitch, stream.handle)
+        self.copies.on_device += 1
+        self.copies.on_device_bytes += into.nbytes
+
+    def synchronise(self) -> None:
+        """The host waits for every stream."""
+        for stream in self._streams.values():
+            stream.synchronise()
+
+    def _stream_of(self, array: CudaArray) -> CudaStream:
+        if array.block.stream is None:
+            array.block.stream = self.stream()
+        return array.block.stream
+
+    def _mirrored(self, array: CudaArray) -> HostArray:
+        block = array.block
+        if block.mirror is None:
+            block.mirror = self.cuda.allocate_pinned(block.size_bytes)
+            weakref.finalize(block, self.cuda.free_pinned, block.mirror)
+        part: HostArray = block.mirror[array.offset : array.offset + array.nbytes].view(array.dtype)
+        return part.reshape(array.shape)
+
+    def _mirror_address(self, array: CudaArray) -> int:
+        assert array.block.mirror is not None
+        return int(array.block.mirror.ctypes.data) + array.offset
+
+
+def cuda_device(device: Device) -> CudaDevice:
+    """The CudaDevice a Device is."""
+    assert isinstance(device, CudaDevice), f"got {type(device).__name__}, expected CUDA memory"
+    return device

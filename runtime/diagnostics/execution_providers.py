@@ -1,0 +1,70 @@
+"""Which ONNX Runtime execution providers really run a graph here: being listed says little."""
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
+
+from glus_edge.runtime.diagnostics.provider_state import ProviderState
+
+REMOTE = "AzureExecutionProvider"  # sends graphs to a service; listed by every build, used by nobody here
+_SIDE = 4
+# What ONNX Runtime raises where a provider cannot make or run a graph.
+PROVIDER_ERRORS = (
+    ort_errors.EPFail,
+    ort_errors.Fail,
+    ort_errors.InvalidArgument,
+    ort_errors.InvalidGraph,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+)
+
+
+def check_providers() -> tuple[ProviderState, ...]:
+    """Runs a matrix product on every provider this ONNX Runtime lists, one at a time."""
+    onnxruntime.set_default_logger_severity(4)
+    return tuple(_check(name) for name in onnxruntime.get_available_providers() if name != REMOTE)
+
+
+def _check(name: str) -> ProviderState:
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 4
+    left = np.arange(_SIDE * _SIDE, dtype=np.float32).reshape(_SIDE, _SIDE) / 7
+    right = np.eye(_SIDE, dtype=np.float32) * 3 + left.T
+    try:
+        session = onnxruntime.InferenceSession(matrix_product(), settings, providers=[name], enable_fallback=0)
+        used = session.get_providers()
+        product = session.run(None, {"left": left, "right": right})[0]
+    except (*PROVIDER_ERRORS, RuntimeError, ValueError) as error:
+        return ProviderState(name, usable=False, detail=" ".join(str(error).split())[:300])
+    if used[0] != name:
+        return ProviderState(name, usable=False, detail=f"ONNX Runtime took {used[0]} instead")
+    error_size = float(np.abs(product - left @ right).max() / np.abs(product).max())
+    # TF32, which GPUs may use for float32 products, keeps ten bits of the mantissa.
+    return ProviderState(name, usable=error_size < 5e-3, detail=f"a product came out {error_size:.0e} off")
+
+
+def matrix_product() -> bytes:
+    """An ONNX model of one MatMul, float32 [4, 4] each, written as protocol buffers (onnx.proto's field numbers)."""
+    node = _bytes(1, b"left") + _bytes(1, b"right") + _bytes(2, b"product") + _bytes(4, b"MatMul")
+    graph = _bytes(1, node) + _bytes(2, b"matrix_product")
+    graph += _bytes(11, _matrix(b"left")) + _bytes(11, _matrix(b"right")) + _bytes(12, _matrix(b"product"))
+    opset = _number(2, 17)
+    return _number(1, 8) + _bytes(7, graph) + _bytes(8, opset)
+
+
+def _matrix(name: bytes) -> bytes:
+    shape = _bytes(1, _number(1, _SIDE)) * 2
+    tensor = _number(1, 1) + _bytes(2, shape)
+    return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
+
+
+def _number(field: int, value: int) -> bytes:
+    assert value < 128, "one byte holds seven bits"
+    return bytes([field << 3, value])
+
+
+def _bytes(field: int, content: bytes) -> bytes:
+    length, size = b"", len(content)
+    while size >= 128:
+        length, size = length + bytes([size & 127 | 128]), size >> 7
+    return bytes([field << 3 | 2]) + length + bytes([size]) + content

@@ -1,0 +1,1 @@
+"""`glus-edge build`: engines built, and compared on the device before they count."""

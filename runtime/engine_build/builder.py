@@ -1,0 +1,220 @@
+"""The engines of a bundle, one graph after the other: compiled and thrown away, or compiled and kept."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GRAPHS, Limits
+from glus_edge.runtime.device.cuda_api import Cuda
+from glus_edge.runtime.device.cuda_device import CudaDevice
+from glus_edge.runtime.engine_build.accuracy_gate import GateSettings, difference, refusal
+from glus_edge.runtime.engine_build.float32_reference import Recording
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.onnx_rewrite.encoder_blocks import image_encoder_blocks
+from glus_edge.runtime.onnx_rewrite.mixed_precision import with_raised
+from glus_edge.runtime.onnx_rewrite.precision import write_in_precision
+from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
+from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
+from glus_edge.runtime.tensorrt.engine import TensorRtEngine
+from glus_edge.runtime.tensorrt.library import TensorRt
+from glus_edge.runtime.tensorrt.plan import BuildSettings, Plan, plan_from_onnx
+from glus_edge.runtime.tensorrt.precision_search import Form, next_form
+from glus_edge.runtime.tensorrt.store import FOLDER, Attempt, EngineKey, EngineRecord, EngineStore, engine_key
+
+ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
+PRECISIONS = {"float32": "fp32", "float16": "fp16"}
+
+
+@dataclass(frozen=True)
+class EngineBuild:
+    """What engines of a bundle are compiled with and for."""
+
+    bundle: Bundle
+    tensorrt: TensorRt
+    limits: Limits
+    settings: BuildSettings
+    monitor: BuildMonitor | None = None
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What engines are compared with, and how far they may be off."""
+
+    recording: Recording
+    settings: GateSettings
+
+    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, form: Form, plan: Any) -> Attempt:
+        """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
+        signature = graph_signature(build.bundle, graph, build.limits)
+        engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
+        try:
+            found = difference(engine, self.recording.calls[graph])
+        finally:
+            engine.close()
+        reason = refusal(found, self.settings)
+        cosine, relative_l2 = (None if math.isnan(x) else x for x in (found.cosine, found.relative_l2))
+        return Attempt(form.precision, cosine, relative_l2, not reason, reason, form.raised)
+
+
+class CheckedGraph(NamedTuple):
+    """A graph that parses and compiles."""
+
+    graph: str
+    precision: str  # 'fp32' or 'fp16', and the weights' where they differ: 'fp16, int4 weights'
+    layers: int  # of the parsed network
+    parse_s: float  # seconds
+    build_s: float  # seconds
+    plan_bytes: int
+
+
+class BuiltGraph(NamedTuple):
+    """A graph whose engine is on disk."""
+
+    record: EngineRecord
+    reused: bool  # it was there already
+    seconds: float  # this run's
+
+
+def check_engines(build: EngineBuild, graphs: tuple[str, ...] = ALL_GRAPHS) -> Iterator[CheckedGraph]:
+    """Compiles every graph and keeps nothing. EngineError: one does not parse or compile, with the node's name."""
+    for graph in graphs:
+        with _file(build.bundle, graph) as path:
+            plan = _plan(build, graph, path, timing_cache=None)
+        precision = _precision(build.bundle, graph)
+        entry = build.bundle.manifest.graphs.get(graph)
+        if entry is not None and entry.weights != precision:
+            precision += f", {entry.weights} weights"
+        yield CheckedGraph(graph, precision, plan.layers, plan.parse_s, plan.build_s, plan.size_bytes)
+
+
+def build_engines(
+    build: EngineBuild, cuda: Cuda, gate: Gate | None = None, graphs: tuple[str, ...] = ALL_GRAPHS
+) -> Iterator[BuiltGraph]:
+    """Compiles the graphs that have no engine of the same key yet, and stores those that the gate lets pass.
+
+    A float16 graph is tried as it is, the image encoder then with named blocks in float32, then all of it in bfloat16 and
+    in float32. Without a gate it is stored as it is, and its record says that it was compared with nothing.
+    EngineError: no precision compiles and passes.
+    """
+    store = EngineStore(build.bundle.directory)
+    for graph in graphs:
+        start = time.perf_counter()
+        key = key_of(build, graph, cuda.gpu.label)
+        found = [record for _, record in store.records() if record.key == key and (gate is None or record.gate)]
+        if found:
+            yield BuiltGraph(found[0], reused=True, seconds=time.perf_counter() - start)
+            continue
+        record, plan = _accepted(build, cuda, gate, key)
+        store.save(record, plan.data)
+        yield BuiltGraph(record, reused=False, seconds=time.perf_counter() - start)
+
+
+def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
+    """The first form that compiles and is right on this device, and every attempt up to it."""
+    start = _precision(build.bundle, key.graph)
+    file = f"{key.graph}.engine"
+    if gate is None:
+        plan = _compiled(build, cuda, key.graph, Form(start))
+        return EngineRecord(key, file, plan.size_bytes, plan.build_s, start), plan
+    attempts: list[Attempt] = []
+    blocks = _blocks(build.bundle, key.graph, start)
+    while (form := next_form(start, tuple(blocks), [attempt.relative_l2 for attempt in attempts])) is not None:
+        try:
+            nodes = frozenset[str]().union(*(blocks[block] for block in form.raised))
+            plan = _compiled(build, cuda, key.graph, form, nodes)
+            attempt = gate.attempt(build, CudaDevice(cuda), key.graph, form, plan.data)
+        except EngineError as error:
+            attempts.append(Attempt(form.precision, None, None, False, str(error), form.raised))
+            continue
+        attempts.append(attempt)
+        if attempt.accepted:
+            record = EngineRecord(
+                key, file, plan.size_bytes, plan.build_s, form.precision, tuple(attempts), form.raised
+            )
+            return record, plan
+    tried = "; ".join(f"{attempt.form.label}: {attempt.reason}" for attempt in attempts)
+    raise EngineError(f"{key.graph}: no precision is right on this device ({tried}); use --backend onnxruntime")
+
+
+def _compiled(build: EngineBuild, cuda: Cuda, graph: str, form: Form, raised: frozenset[str] = frozenset()) -> Plan:
+    """The graph's plan in this form; `raised` are the nodes of the blocks it raises."""
+    start = _precision(build.bundle, graph)
+    with _file(build.bundle, graph) as source, _in_form(source, form, start, raised) as path:
+        return _plan(build, graph, path, timing_cache_path(build, cuda.gpu.label))
+
+
+def _blocks(bundle: Bundle, graph: str, start: str) -> dict[str, frozenset[str]]:
+    """The named blocks that may be raised before the whole graph is."""
+    if graph != "image_encoder" or start != "fp16":
+        return {}
+    return image_encoder_blocks(bundle.graph_path(graph).read_bytes())
+
+
+def _precision(bundle: Bundle, graph: str) -> str:
+    """What a graph computes in as it was exported."""
+    return "fp32" if graph in PREPROCESS_GRAPHS else PRECISIONS[bundle.manifest.graphs[graph].compute]
+
+
+@contextmanager
+def _file(bundle: Bundle, graph: str) -> Iterator[Path]:
+    """The graph's ONNX file; a preprocessing graph's is written for the moment."""
+    if graph not in PREPROCESS_GRAPHS:
+        yield bundle.graph_path(graph)
+        return
+    path = bundle.directory / f".{graph}.onnx"
+    try:
+        path.write_bytes(preprocess_graph(graph, graph_signature(bundle, graph)))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _in_form(path: Path, form: Form, exported: str, raised: frozenset[str]) -> Iterator[Path]:
+    """The graph's file, or one next to it that computes in another precision, removed afterwards."""
+    if form == Form(exported):
+        yield path
+        return
+    rewritten = path.with_name(f".{path.stem}.{form.precision}.onnx")
+    try:
+        if raised:
+            rewritten.write_bytes(with_raised(path.read_bytes(), raised))
+        else:
+            write_in_precision(path, rewritten, form.precision)
+        yield rewritten
+    finally:
+        rewritten.unlink(missing_ok=True)
+
+
+def key_of(build: EngineBuild, graph: str, gpu: str) -> EngineKey:
+    """What the graph's engine of this build depends on."""
+    return engine_key(
+        build.bundle,
+        graph,
+        build.tensorrt.library,
+        build.tensorrt.version,
+        gpu,
+        build.limits,
+        optimization_level=build.settings.optimization_level,
+        workspace_mib=build.settings.workspace_mib,
+    )
+
+
+def timing_cache_path(build: EngineBuild, gpu: str) -> Path | None:
+    """Kernel timings of earlier builds on this GPU; TensorRT for RTX chooses kernels when it runs and has none."""
+    if build.tensorrt.library != "tensorrt":
+        return None
+    name = "".join(letter if letter.isalnum() else "_" for letter in f"{build.tensorrt.version}_{gpu}")
+    return build.bundle.directory / FOLDER / f"timing_{name}.cache"
+
+
+def _plan(build: EngineBuild, graph: str, path: Path, timing_cache: Path | None) -> Plan:
+    signature = graph_signature(build.bundle, graph, build.limits)
+    return plan_from_onnx(
+        build.tensorrt, graph, path, signature, build.settings, timing_cache=timing_cache, monitor=build.monitor
+    )

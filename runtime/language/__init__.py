@@ -1,0 +1,1 @@
+"""The language model's part: prompts, the cache of keys and values, the segment embedding."""

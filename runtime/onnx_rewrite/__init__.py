@@ -1,0 +1,1 @@
+"""Rewrites of ONNX graphs made when a backend loads or builds them."""

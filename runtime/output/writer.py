@@ -1,0 +1,165 @@
+"""Writes a run's results: a PNG per mask, overlay.mp4 and result.json."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+
+import av
+import cv2
+import numpy as np
+
+from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.mask_png import png_from_mask
+from glus_edge.runtime.output.output_folder import (
+    MASK_FOLDER,
+    OVERLAY_FILE,
+    RESULT_FILE,
+    check_output_folder,
+    remove_masks_and_overlay,
+    remove_outputs,
+)
+from glus_edge.runtime.output.overlay import Masks, write_overlay
+from glus_edge.runtime.output.run_record import COMPLETE, INTERRUPTED, RUNNING, TRUNCATED, RunDescription, RunRecord
+from glus_edge.runtime.utils.atomic_file import write_file, written_aside
+from glus_edge.runtime.utils.progress import Progress, silent
+from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.video import Video
+
+
+class OutputWriter:
+    """A run's output folder. Use it as a context manager: whatever ends the block, what is there is readable.
+
+    `masks/<sentence number>/<frame stem>.png` (0 or 255, the frame's own size) appear as frames come; result.json says
+    `running` until the end. Leaving the block finishes the run: `complete`, `truncated` where the video is damaged, or
+    `interrupted` after Ctrl-C or an error. If not one frame was finished, nothing is left behind.
+    """
+
+    def __init__(self, directory: Path, video: Video, run: RunDescription, progress: Progress, created: bool) -> None:
+        self.directory = directory
+        self._video = video
+        self._sentences = run.sentences
+        self._record = RunRecord(run, video)
+        self._progress = progress
+        self._created = created
+        self._finished = False
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path,
+        video: Video,
+        run: RunDescription,
+        *,
+        overwrite: bool = False,
+        progress: Progress = silent,
+    ) -> "OutputWriter":
+        """Makes the folder. `overwrite`: an earlier run's files in it are removed, and nothing else.
+
+        Errors: OutputError if the folder exists (or holds more than results, when overwriting) or cannot be written.
+        """
+        directory = Path(directory)
+        check_output_folder(directory, overwrite)
+        created = not directory.exists()
+        writer = cls(directory, video, run, progress, created)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            # First of all: from here on the folder is known as ours, and as unfinished.
+            writer._write_record(RUNNING)
+            remove_masks_and_overlay(directory)
+            for sentence in range(len(run.sentences)):
+                writer._mask_folder(sentence).mkdir(parents=True, exist_ok=True)
+        except (OSError, OutputError) as error:
+            writer._discard()
+            if isinstance(error, OutputError):
+                raise
+            raise OutputError(
+                f"{directory}: cannot be made ({error.strerror}), expected a place where a folder can be written"
+            ) from error
+        return writer
+
+    def add(self, frame: Frame, result: FrameResult) -> None:
+        """Writes a frame's masks. Errors: OutputError."""
+        assert result.masks.shape == (len(self._sentences), *frame.size), (result.masks.shape, frame.size)
+        for sentence, mask in enumerate(result.masks):
+            write_file(self._mask_path(sentence, result.index), png_from_mask(mask))
+        self._record.add(frame.time, result)
+
+    def finish(self, status: str | None = None, reason: str | None = None) -> None:
+        """Writes result.json and the overlay of the frames that were finished. Errors: OutputError.
+
+        Without a status: `truncated` or `complete` if every frame of the video was added, else `interrupted`.
+        """
+        self._finished = True
+        if status is None:
+            status, reason = self._status()
+        # The record first: should the overlay fail or be interrupted, the masks are accounted for.
+        self._write_record(status, reason)
+        if self._record.done:
+            self._write_overlay()
+            self._write_record(status, reason, OVERLAY_FILE)
+
+    def __enter__(self) -> "OutputWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._finished:
+            return
+        if kind is not None and not self._record.done:
+            self._discard()
+        elif kind is None:
+            self.finish()
+        elif issubclass(kind, KeyboardInterrupt):
+            self.finish(INTERRUPTED, "interrupted from the keyboard")
+        else:
+            with suppress(OutputError):
+                self._write_record(INTERRUPTED, str(error))
+
+    def _discard(self) -> None:
+        with suppress(OutputError, OSError):  # the error that brought us here is the one to report
+            remove_outputs(self.directory, with_folder=self._created)
+
+    def _status(self) -> tuple[str, str | None]:
+        done = len(self._record.done)
+        if done < self._video.frame_count:
+            return INTERRUPTED, f"{done} of {self._video.frame_count} frames were segmented"
+        return (COMPLETE, None) if self._video.truncated is None else (TRUNCATED, self._video.truncated)
+
+    def _mask_folder(self, sentence: int) -> Path:
+        return self.directory / MASK_FOLDER / str(sentence)
+
+    def _mask_path(self, sentence: int, index: int) -> Path:
+        return self._mask_folder(sentence) / f"{self._video.stems[index]}.png"
+
+    def _write_record(self, status: str, reason: str | None = None, overlay: str | None = None) -> None:
+        write_file(self.directory / RESULT_FILE, self._record.json(status, reason, overlay))
+
+    def _write_overlay(self) -> None:
+        done = self._record.done
+        frames = self._progress(self._finished_frames(), len(done), "writing the overlay")
+        path = self.directory / OVERLAY_FILE
+        try:
+            with written_aside(path) as part:
+                write_overlay(part, frames, self._masks, self._sentences, self._video.frame_rate)
+        except av.error.FFmpegError as error:
+            raise OutputError(
+                f"{path}: cannot be encoded ({error.strerror}), expected frames H.264 can hold; the masks are whole"
+            ) from error
+
+    def _finished_frames(self) -> Iterator[Frame]:
+        done = set(self._record.done)
+        return (frame for frame in self._video.frames(min(done), max(done) + 1) if frame.index in done)
+
+    def _masks(self, frame: Frame) -> Masks:
+        """A frame's masks, from the files: they may have been computed in any order, and are not kept in memory."""
+        masks = np.zeros((len(self._sentences), *frame.size), np.bool_)
+        for sentence, mask in enumerate(masks):
+            path = self._mask_path(sentence, frame.index)
+            image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            if image is None or image.shape != mask.shape:
+                raise OutputError(f"{path}: is gone or changed, expected the mask written there a moment ago")
+            np.greater(image, 0, out=mask)
+        return masks

@@ -1,0 +1,1 @@
+"""Pixels of the image towers, made on the host or by a graph."""

@@ -1,0 +1,1 @@
+"""TensorRT: plans, the store of built engines, running them with CUDA graphs."""

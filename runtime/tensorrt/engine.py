@@ -1,0 +1,217 @@
+"""TensorRT as the engine: caller-owned device memory, streams, CUDA graphs. The same code over TensorRT for RTX."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glus_edge.runtime.backends.engine import Engine, check_tensors
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
+from glus_edge.runtime.device.cuda_api import Cuda, open_cuda
+from glus_edge.runtime.device.cuda_array import CudaArray, cuda_array
+from glus_edge.runtime.device.cuda_device import CudaDevice
+from glus_edge.runtime.device.cuda_stream import MAIN
+from glus_edge.runtime.device.device import ALIGNMENT, Array
+from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.pixels.preprocess_graph import graph_signature
+from glus_edge.runtime.pixels.tower_inputs import DevicePixels, Pixels
+from glus_edge.runtime.tensorrt.cuda_graphs import GraphCache
+from glus_edge.runtime.tensorrt.library import TensorRt, load_tensorrt, made, type_names
+from glus_edge.runtime.tensorrt.plan import profile_shape
+from glus_edge.runtime.tensorrt.store import EngineStore
+
+# The image encoder needs nothing of the language model: on its own stream the two overlap.
+STREAMS = {"image_encoder": "image", "sam_preprocess": "image"}
+# Graphs whose shapes and addresses recur. The language model's do not: its cache grows from frame to frame.
+CAPTURED = frozenset(
+    {
+        "clip_preprocess",
+        "sam_preprocess",
+        "clip_encoder",
+        "image_encoder",
+        "memory_attention",
+        "mask_decoder",
+        "memory_encoder",
+    }
+)
+
+
+@dataclass(frozen=True)
+class TensorRtOptions:
+    """How engines are run."""
+
+    library: str = "tensorrt"  # or 'tensorrt-rtx'
+    cuda: str = "auto"  # 'auto', 'cuda-python' or 'pycuda'
+    cuda_graphs: bool = True  # replay the kernels of graphs whose shapes and addresses recur
+    device_pixels: bool = True  # make the pixels of both image towers by engines; else on the host
+    unchecked: bool = False  # run engines that were compared with nothing: for benchmarks of random weights
+
+
+class TensorRtEngine:
+    """One deserialised plan with one execution context."""
+
+    def __init__(
+        self,
+        tensorrt: TensorRt,
+        name: str,
+        signature: GraphSignature,
+        plan: Any,
+        device: CudaDevice,
+        *,
+        cuda_graphs: bool = True,
+    ) -> None:
+        """EngineError: the plan is not for this TensorRT and device, or its tensors are not the signature's."""
+        self.name, self.signature, self.device = name, signature, device
+        self.stream = device.stream(STREAMS.get(name, MAIN))
+        self._tensorrt = tensorrt
+        tensorrt.messages.clear()
+        self._runtime = made(tensorrt, tensorrt.api.Runtime, "run an engine")
+        self._engine = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            raise EngineError(
+                f"{name}: {tensorrt.library} {tensorrt.version} cannot load the engine: "
+                f"{tensorrt.messages.first_error()}; build it again on this machine"
+            )
+        self._check_interface()
+        self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise EngineError(
+                f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, or "
+                "build with smaller limits"
+            )
+        self.graphs = GraphCache(device.cuda, self.stream, cuda_graphs and device.cuda.has_graphs and name in CAPTURED)
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._addresses: dict[str, int] = {}
+        self._unwanted: dict[str, CudaArray] = {}  # where outputs go that the caller does not ask for
+
+    def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
+        """See Engine. Returns when the work is enqueued: `device.read` waits for it."""
+        self._check_limits(check_tensors(self.name, self.signature, inputs, outputs))
+        arrays = {name: cuda_array(array) for name, array in (*inputs.items(), *outputs.items())}
+        for tensor in self.signature.outputs:
+            if tensor.name not in arrays:
+                arrays[tensor.name] = self._sink(tensor)
+        for name, array in arrays.items():
+            if array.address % ALIGNMENT:
+                raise EngineError(
+                    f"{self.name}.{name}: got address {array.address:#x}, expected a multiple of {ALIGNMENT} as TensorRT "
+                    "requires; this model's rows are too narrow for it: use --backend onnxruntime"
+                )
+        self.device.use(arrays.values(), self.stream)
+        self._set_shapes({tensor.name: arrays[tensor.name].shape for tensor in self.signature.inputs})
+        # by name: callers need not name tensors in the same order every time
+        key = tuple(arrays[name].address for name in sorted(arrays))
+        if self.graphs.launch(key):
+            return
+        self._set_addresses(arrays)
+        if not self.graphs.capture(key, self._enqueue):
+            self._enqueue()
+            self.graphs.note(key)
+
+    def close(self) -> None:
+        """Waits for the stream, then releases graphs, context and engine in that order. A second time does nothing."""
+        if self._context is None:
+            return
+        self.stream.synchronise()
+        self.graphs.clear()
+        self._unwanted.clear()
+        self._context = self._engine = self._runtime = None
+
+    def _enqueue(self) -> None:
+        before = len(self._tensorrt.messages.errors)
+        if not self._context.execute_async_v3(self.stream.handle):
+            raise EngineError(
+                f"{self.name}: TensorRT failed: {self._tensorrt.messages.first_error(before)}; build the engine again"
+            )
+
+    def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+        """A captured graph holds for the shapes it was captured with: other shapes drop it."""
+        if shapes == self._shapes:
+            return
+        self.graphs.clear()
+        for name, shape in shapes.items():
+            if self._shapes.get(name) != shape and not self._context.set_input_shape(name, shape):
+                self._shapes = {}
+                raise EngineError(f"{self.name}.{name}: TensorRT refused shape {list(shape)}; build the engine again")
+        self._shapes = shapes
+
+    def _set_addresses(self, arrays: Mapping[str, CudaArray]) -> None:
+        for name, array in arrays.items():
+            if self._addresses.get(name) == array.address:
+                continue
+            if not self._context.set_tensor_address(name, array.address):
+                raise EngineError(f"{self.name}.{name}: TensorRT refused the address; build the engine again")
+            self._addresses[name] = array.address
+
+    def _sink(self, tensor: TensorSignature) -> CudaArray:
+        """TensorRT wants an address for every output."""
+        if tensor.name not in self._unwanted:
+            shape = profile_shape(tensor, self.signature, "maximum")
+            self._unwanted[tensor.name] = self.device.empty(shape, tensor.dtype)
+        return self._unwanted[tensor.name]
+
+    def _check_limits(self, sizes: Mapping[str, int]) -> None:
+        for name, size in sizes.items():
+            axis = self.signature.axes[name]
+            if not axis.minimum <= size <= axis.maximum:
+                raise EngineError(
+                    f"{self.name}: got {size} {name}, expected {axis.minimum} to {axis.maximum}, what the engine was built "
+                    f"for; {'build it with larger limits' if size > axis.maximum else 'give it more'}"
+                )
+
+    def _check_interface(self) -> None:
+        api, engine = self._tensorrt.api, self._engine
+        names, found = type_names(api), {}
+        for index in range(engine.num_io_tensors):
+            name = engine.get_tensor_name(index)
+            mode = "input" if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT else "output"
+            dtype = engine.get_tensor_dtype(name)
+            found[name] = (mode, names.get(dtype, str(dtype)))
+        for mode, tensors in (("input", self.signature.inputs), ("output", self.signature.outputs)):
+            for tensor in tensors:
+                if found.get(tensor.name) != (mode, tensor.dtype):
+                    raise EngineError(
+                        f"{self.name}: {mode} {tensor.name}: got {found.get(tensor.name)}, expected {tensor.dtype}; "
+                        "build the engine again"
+                    )
+
+
+class TensorRtBackend:
+    """Opens the engines that `glus-edge build` made for this device."""
+
+    def __init__(self, bundle: Bundle, tensorrt: TensorRt, cuda: Cuda, options: TensorRtOptions) -> None:
+        self.name = tensorrt.library
+        self.device = CudaDevice(cuda)
+        self._bundle, self._tensorrt, self._options = bundle, tensorrt, options
+        self._store = EngineStore(bundle.directory)
+
+    @classmethod
+    def open_device(cls, bundle: Bundle, options: TensorRtOptions | None = None) -> "TensorRtBackend":
+        """Loads TensorRT and CUDA. EngineError: this machine lacks one of them."""
+        options = options or TensorRtOptions()
+        return cls(bundle, load_tensorrt(options.library), open_cuda(options.cuda), options)
+
+    def open_pixels(self) -> Pixels:
+        """The engines that make the pixels of both image towers on the device. EngineError: as `open`."""
+        manifest = self._bundle.manifest
+        return DevicePixels(self.open("clip_preprocess"), self.open("sam_preprocess"), manifest.clip, manifest.sam)
+
+    def open(self, graph: str) -> Engine:
+        """See Backend. EngineError: not built, or built for another device, version or graph."""
+        tensorrt, gpu = self._tensorrt, self.device.cuda.gpu
+        path, record = self._store.find(self._bundle, graph, tensorrt.library, tensorrt.version, gpu.label)
+        if not record.gate and not self._options.unchecked:
+            raise EngineError(
+                f"{graph}: its engine was built with --no-gate and compared with nothing, expected one that was; "
+                f"run `glus-edge build {self._bundle.directory} --backend {tensorrt.library}`"
+            )
+        return TensorRtEngine(
+            tensorrt,
+            graph,
+            graph_signature(self._bundle, graph, record.key.limits),
+            np.memmap(path, np.uint8, mode="r"),  # gigabytes: mapped, not read into memory first
+            self.device,
+            cuda_graphs=self._options.cuda_graphs,
+        )

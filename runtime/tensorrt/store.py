@@ -1,0 +1,188 @@
+"""`engines/` of a bundle: one folder per compiled graph, found again by what it was compiled from and for."""
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.signatures import Limits
+from glus_edge.runtime.errors import BundleError, EngineError
+from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
+from glus_edge.runtime.tensorrt.precision_search import Form
+from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
+
+FOLDER = "engines"
+RECORD = "engine.json"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """Everything an engine depends on; a change of any of it means another engine."""
+
+    graph: str
+    onnx_sha256: str
+    weights_sha256: str  # of the external weights, '' without
+    library: str  # 'tensorrt' or 'tensorrt-rtx'
+    library_version: str
+    gpu: str  # name and compute capability
+    limits: Limits
+    optimization_level: int = 3
+    workspace_mib: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        """Name of the engine's folder: 16 hexadecimal digits."""
+        text = json.dumps(to_json(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One form of a graph tried on the device, against ONNX Runtime in float32 on the same inputs."""
+
+    precision: str  # 'fp16', 'bf16' or 'fp32': what the graph computed in
+    cosine: float | None  # smallest over outputs and calls; None: it could not be compiled or run
+    relative_l2: float | None  # largest over outputs and calls
+    accepted: bool
+    reason: str = ""  # why not
+    raised: tuple[str, ...] = ()  # named blocks that computed in float32 all the same
+
+    @property
+    def form(self) -> Form:
+        """What was compiled."""
+        return Form(self.precision, self.raised)
+
+
+@dataclass(frozen=True)
+class EngineRecord:
+    """engine.json: what lies next to a plan."""
+
+    key: EngineKey
+    file: str
+    size_bytes: int
+    build_s: float
+    precision: str  # 'fp16', 'bf16' or 'fp32': the one the gate left
+    gate: tuple[Attempt, ...] = field(default=())  # empty: the engine has not been compared with anything
+    raised: tuple[str, ...] = ()  # named blocks that compute in float32 all the same
+
+    @property
+    def form(self) -> Form:
+        """What was compiled."""
+        return Form(self.precision, self.raised)
+
+
+def engine_key(
+    bundle: Bundle, graph: str, library: str, library_version: str, gpu: str, limits: Limits, **settings: int
+) -> EngineKey:
+    """The key of a graph's engine for a library, a device and the largest session it must serve."""
+    if graph in PREPROCESS_GRAPHS:
+        content = preprocess_graph(graph, graph_signature(bundle, graph))
+        return EngineKey(
+            graph, hashlib.sha256(content).hexdigest(), "", library, library_version, gpu, limits, **settings
+        )
+    entry = bundle.manifest.graphs[graph]
+    weights = entry.data.sha256 if entry.data is not None else ""
+    return EngineKey(graph, entry.graph.sha256, weights, library, library_version, gpu, limits, **settings)
+
+
+class EngineStore:
+    """The engines of one bundle."""
+
+    def __init__(self, bundle_directory: Path) -> None:
+        self.folder = bundle_directory / FOLDER
+
+    def has(self, key: EngineKey) -> bool:
+        """Whether an engine of exactly this key is there, whole."""
+        return any(record.key == key for _, record in self.records())
+
+    def save(self, record: EngineRecord, plan: Any) -> Path:
+        """Writes a plan and its record aside and renames the folder: a half-written engine is never found."""
+        target = self.folder / record.key.fingerprint
+        self._remove_abandoned()
+        aside = self.folder / f".{record.key.fingerprint}.{os.getpid()}.partial"
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            # both on the disk before the rename: a board that loses power must not keep half of either
+            _write(aside / record.file, memoryview(plan))
+            _write(aside / RECORD, (json.dumps(to_json(record), indent=1) + "\n").encode())
+            shutil.rmtree(target, ignore_errors=True)
+            aside.rename(target)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return target / record.file
+
+    def _remove_abandoned(self) -> None:
+        """Deletes what builds left that were killed while writing: gigabytes, on a board's flash."""
+        for aside in self.folder.glob(".*.partial"):
+            process = aside.name.split(".")[-2]
+            if process.isdigit() and not _runs(int(process)):
+                shutil.rmtree(aside, ignore_errors=True)
+
+    def remove(self, key: EngineKey) -> None:
+        """Deletes an engine, if it is there."""
+        shutil.rmtree(self.folder / key.fingerprint, ignore_errors=True)
+
+    def records(self) -> list[tuple[Path, EngineRecord]]:
+        """Every whole engine: path of its plan, and its record. BundleError: a record that cannot be read."""
+        found = []
+        for path in sorted(self.folder.glob(f"[!.]*/{RECORD}")):
+            try:
+                record = from_json(EngineRecord, json.loads(path.read_text(encoding="utf-8")))
+            except (OSError, ValueError, RecursionError, SchemaError) as error:
+                raise BundleError(f"{path}: got {error}, expected an engine's record; delete {path.parent}") from error
+            plan = path.parent / record.file
+            if plan.is_file() and plan.stat().st_size == record.size_bytes:
+                found.append((plan, record))
+        return found
+
+    def find(
+        self, bundle: Bundle, graph: str, library: str, library_version: str, gpu: str
+    ) -> tuple[Path, EngineRecord]:
+        """The engine to run a graph with here. EngineError names the first thing in which those there are differ."""
+        command = f"run `glus-edge build {bundle.directory} --backend {library}`"
+        candidates = [(path, record) for path, record in self.records() if record.key.graph == graph]
+        if not candidates:
+            raise EngineError(f"{graph}: got no engine in {self.folder}, expected one for {gpu}; {command}")
+        wanted = engine_key(bundle, graph, library, library_version, gpu, Limits())
+        for name, what in (
+            ("library", "TensorRT library"),
+            ("gpu", "GPU"),
+            ("library_version", f"{library} version"),
+            ("onnx_sha256", "ONNX graph"),
+            ("weights_sha256", "weights"),
+        ):
+            value = getattr(wanted, name)
+            matching = [(path, record) for path, record in candidates if getattr(record.key, name) == value]
+            if not matching:
+                got = getattr(candidates[-1][1].key, name)
+                raise EngineError(
+                    f"{graph}: got an engine for {what} {_short(got)}, expected {_short(value)}; {command} on this machine"
+                )
+            candidates = matching
+        return max(candidates, key=lambda found: found[0].stat().st_mtime)
+
+
+def _write(path: Path, content: bytes | memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # someone else's
+        return True
+    return True
+
+
+def _short(value: str) -> str:
+    return value[:16] if len(value) == 64 else value

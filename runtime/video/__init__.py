@@ -1,0 +1,1 @@
+"""Frames in: files, folders, cameras and streams."""
