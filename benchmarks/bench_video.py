@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from glus_edge.benchmarks.memory_video import LoopedVideo, MemoryVideo
-from glus_edge.export.sample_frames import sample_frames
+from glus_edge.export.parity.sample_frames import sample_frames
 from glus_edge.runtime.video.video import Video, open_video
 
 MADE_UP_FRAMES = 24

@@ -12,7 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from glus_edge.export.language_config import LanguageConfig
+from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.runtime.errors import InputError
 
 BLOCK = 32  # weights of one scale

@@ -24,7 +24,7 @@ from glus_edge.benchmarks.gpu_onnxruntime import BACKEND, onnxruntime_rows, prov
 from glus_edge.benchmarks.gpu_row import HEADER, Row, described
 from glus_edge.benchmarks.gpu_tensorrt import TensorRtBench
 from glus_edge.benchmarks.random_bundle import random_bundle
-from glus_edge.export.synthetic_sizes import SIZES
+from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.device.cuda_api import open_cuda

@@ -18,18 +18,18 @@ from torch import nn
 from glus_edge.benchmarks.counting_engine import axis_sizes
 from glus_edge.benchmarks.graph_work import GraphWork, Work
 from glus_edge.benchmarks.random_bundle import COMPUTE, WEIGHTS
-from glus_edge.export.clip_encoder import ClipEncoder
-from glus_edge.export.image_encoder import ImageEncoder
-from glus_edge.export.language_graph import write_language_model
-from glus_edge.export.layers import in_dtype
-from glus_edge.export.mask_decoder import MaskDecoder
-from glus_edge.export.memory_attention import MemoryAttention
-from glus_edge.export.memory_encoder import MemoryEncoder
-from glus_edge.export.sam2_model import built
-from glus_edge.export.synthetic_blocks import SyntheticBlocks
-from glus_edge.export.synthetic_sizes import SIZES
-from glus_edge.export.synthetic_weights import CONSTANT
-from glus_edge.export.trace import TORCH_TYPES, write_graph
+from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.synthetic.blocks import SyntheticBlocks
+from glus_edge.export.synthetic.sizes import SIZES
+from glus_edge.export.synthetic.weights import CONSTANT
+from glus_edge.export.vision.clip_encoder import ClipEncoder
+from glus_edge.export.vision.image_encoder import ImageEncoder
+from glus_edge.export.vision.layers import in_dtype
+from glus_edge.export.vision.mask_decoder import MaskDecoder
+from glus_edge.export.vision.memory_attention import MemoryAttention
+from glus_edge.export.vision.memory_encoder import MemoryEncoder
+from glus_edge.export.vision.sam2_model import built
+from glus_edge.export.vision.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
 from glus_edge.runtime.device.device import HostArray

@@ -14,11 +14,11 @@ from glus_edge.benchmarks.gpu_frames import TORCH, Frames, reference_frames
 from glus_edge.benchmarks.reference import Parts, Reference
 from glus_edge.benchmarks.reference_language import Place, ReferenceLanguage
 from glus_edge.benchmarks.reference_sam2 import ReferenceSam2
-from glus_edge.export.sam2_model import built
-from glus_edge.export.synthetic_sizes import SyntheticSize
-from glus_edge.export.synthetic_weights import language_tensor, random_tensor
-from glus_edge.export.tensor_names import language_shapes
-from glus_edge.export.vision_tower import vision_shapes
+from glus_edge.export.checkpoint.tensor_names import language_shapes
+from glus_edge.export.checkpoint.vision_tower import vision_shapes
+from glus_edge.export.synthetic.sizes import SyntheticSize
+from glus_edge.export.synthetic.weights import language_tensor, random_tensor
+from glus_edge.export.vision.sam2_model import built
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.utils.stopwatch import Stopwatch

@@ -24,7 +24,7 @@ from glus_edge.benchmarks.language_table import Figures, LanguageReport, figures
 from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaProcess
 from glus_edge.benchmarks.prefill import Prefill, Runner
 from glus_edge.benchmarks.products import KINDS, Product
-from glus_edge.export.synthetic_sizes import SIZES
+from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError, OutputError
 from glus_edge.runtime.utils.atomic_file import check_file, write_file
 from glus_edge.runtime.utils.machine import thread_count

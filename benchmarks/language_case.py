@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from glus_edge.benchmarks.graph_work import GraphWork
 from glus_edge.benchmarks.prefill import Prefill
-from glus_edge.export.language_config import LanguageConfig
-from glus_edge.export.language_graph import write_language_model
-from glus_edge.export.synthetic_blocks import SyntheticBlocks
+from glus_edge.export.checkpoint.language_config import LanguageConfig
+from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.synthetic.blocks import SyntheticBlocks
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 
 COMPUTE = "float32"

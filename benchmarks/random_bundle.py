@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
-from glus_edge.export.modules import SAM_MEAN, SAM_STD, Sam2Sizes, model_dimensions
-from glus_edge.export.synthetic_config import CLIP_MEAN, CLIP_STD
-from glus_edge.export.synthetic_sizes import ADDED_TOKENS, SyntheticSize
-from glus_edge.export.synthetic_tokenizer import write_synthetic_tokenizer
-from glus_edge.export.synthetic_weights import CONSTANT
-from glus_edge.export.tokenizer import write_tokenizer
+from glus_edge.export.synthetic.config import CLIP_MEAN, CLIP_STD
+from glus_edge.export.synthetic.sizes import ADDED_TOKENS, SyntheticSize
+from glus_edge.export.synthetic.tokenizer import write_synthetic_tokenizer
+from glus_edge.export.synthetic.weights import CONSTANT
+from glus_edge.export.tokenizer.tokenizer import write_tokenizer
+from glus_edge.export.vision.modules import SAM_MEAN, SAM_STD, Sam2Sizes, model_dimensions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, GraphEntry, ImageSettings, Manifest
 from glus_edge.runtime.bundle.signatures import GRAPHS

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from glus_edge.benchmarks.reference_language import ReferenceLanguage
 from glus_edge.benchmarks.reference_sam2 import ReferenceSam2
-from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.sam2_config import sam2_config
-from glus_edge.export.sam2_model import built, load_weights
-from glus_edge.export.vision_tower import VisionTower
+from glus_edge.export.checkpoint.checkpoint import Checkpoint
+from glus_edge.export.checkpoint.sam2_config import sam2_config
+from glus_edge.export.checkpoint.vision_tower import VisionTower
+from glus_edge.export.vision.sam2_model import built, load_weights
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.language.conversation import Conversation, rows_from_prompt

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
-from glus_edge.export.clip_encoder import POOLED_PATCHES
-from glus_edge.export.language_config import LanguageConfig
-from glus_edge.export.vision_tower import VisionConfig
+from glus_edge.export.checkpoint.language_config import LanguageConfig
+from glus_edge.export.checkpoint.vision_tower import VisionConfig
+from glus_edge.export.vision.clip_encoder import POOLED_PATCHES
 
 TensorSource = Callable[[str], Tensor]  # a tensor by its name in the checkpoint, or in CLIP's own files
 

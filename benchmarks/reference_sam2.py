@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from glus_edge.benchmarks.reference_language import Place
-from glus_edge.export.mask_decoder import STABILITY_DELTA, STABILITY_THRESHOLD
+from glus_edge.export.vision.mask_decoder import STABILITY_DELTA, STABILITY_THRESHOLD
 from glus_edge.runtime.bundle.manifest import MemorySettings
 from glus_edge.runtime.policies.memory_rule import attended_steps
 from glus_edge.runtime.utils.stopwatch import Stopwatch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from glus_edge.calibration.bundle_files import copied, file_entry
 from glus_edge.calibration.recipe import SOURCE
-from glus_edge.export.token_embedding import SLICE_ROWS, write_table
+from glus_edge.export.language.token_embedding import SLICE_ROWS, write_table
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import FileEntry
 from glus_edge.runtime.bundle.token_embedding import record_type

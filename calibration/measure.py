@@ -16,7 +16,7 @@ from glus_edge.calibration.language_inputs import language_inputs
 from glus_edge.calibration.language_layers import LayerResult, LayerSettings, language_layers
 from glus_edge.calibration.recipe import FORMAT, SOURCE, VERSION, MatrixRecipe, Recipe
 from glus_edge.calibration.settings import CalibrationSettings
-from glus_edge.export.stored_weights import rounded
+from glus_edge.export.parity.stored_weights import rounded
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS

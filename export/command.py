@@ -5,8 +5,8 @@ import sys
 import time
 from pathlib import Path
 
+from glus_edge.export.checkpoint.sam2_config import OFFICIAL_NAMES
 from glus_edge.export.options import EMBEDDINGS, LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
-from glus_edge.export.sam2_config import OFFICIAL_NAMES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -11,26 +11,26 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
-from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.half_range import LARGEST, Peaks
-from glus_edge.export.language_graph import write_language_model
-from glus_edge.export.language_parity import Answers, Questions, measure_language_parity, reference_answers
-from glus_edge.export.language_reference import LanguageReference
-from glus_edge.export.layers import in_dtype
-from glus_edge.export.modules import TorchModules, load_modules
+from glus_edge.export.checkpoint.checkpoint import Checkpoint
+from glus_edge.export.checkpoint.vision_tower import VisionTower
+from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.token_embedding import write_token_embedding
 from glus_edge.export.options import ExportOptions
-from glus_edge.export.packed_weights import pack_weights, round_weights
-from glus_edge.export.parity import measure_parity
-from glus_edge.export.portability import ALL, RUNTIME, portability_findings
+from glus_edge.export.parity.half_range import LARGEST, Peaks
+from glus_edge.export.parity.language_parity import Answers, Questions, measure_language_parity, reference_answers
+from glus_edge.export.parity.language_reference import LanguageReference
+from glus_edge.export.parity.parity import measure_parity
+from glus_edge.export.parity.portability import ALL, RUNTIME, portability_findings
+from glus_edge.export.parity.sample_frames import sample_frames
+from glus_edge.export.parity.stored_weights import StoredWeights
+from glus_edge.export.parity.vision_parity import FRAMES, vision_cases
 from glus_edge.export.provenance import provenance
-from glus_edge.export.sample_frames import sample_frames
 from glus_edge.export.staging import resumable_folder
-from glus_edge.export.stored_weights import StoredWeights
-from glus_edge.export.token_embedding import write_token_embedding
-from glus_edge.export.tokenizer import write_tokenizer
-from glus_edge.export.trace import TORCH_TYPES, write_graph
-from glus_edge.export.vision_parity import FRAMES, vision_cases
-from glus_edge.export.vision_tower import VisionTower
+from glus_edge.export.tokenizer.tokenizer import write_tokenizer
+from glus_edge.export.vision.layers import in_dtype
+from glus_edge.export.vision.modules import TorchModules, load_modules
+from glus_edge.export.vision.packed_weights import pack_weights, round_weights
+from glus_edge.export.vision.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle.bundle import sha256
 from glus_edge.runtime.bundle.manifest import (
     FORMAT_VERSION,

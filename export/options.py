@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from glus_edge.export.sam2_config import OFFICIAL_NAMES
+from glus_edge.export.checkpoint.sam2_config import OFFICIAL_NAMES
 from glus_edge.runtime.bundle.manifest import MemorySettings, WindowSettings
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import CheckpointError, InputError

@@ -21,7 +21,7 @@ from glus_edge.benchmarks.gpu_torch import RandomSource, baseline_frames
 from glus_edge.benchmarks.random_bundle import random_bundle
 from glus_edge.benchmarks.reference import Reference
 from glus_edge.benchmarks.reference_language import Place
-from glus_edge.export.synthetic_sizes import SIZES
+from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import EngineError, OutputError

@@ -14,7 +14,7 @@ from glus_edge.benchmarks.language_runners import OnnxRuntimeStep
 from glus_edge.benchmarks.llama_cpp import LlamaPackage
 from glus_edge.benchmarks.prefill import Prefill
 from glus_edge.benchmarks.products import KINDS, Product
-from glus_edge.export.synthetic_sizes import SIZES
+from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.utils.progress import silent
 

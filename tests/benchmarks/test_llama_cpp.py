@@ -11,7 +11,7 @@ import pytest
 from glus_edge.benchmarks.gguf import write_random_gguf
 from glus_edge.benchmarks.llama_cpp import LlamaBench, LlamaPackage, LlamaProcess
 from glus_edge.benchmarks.prefill import Prefill
-from glus_edge.export.synthetic_sizes import SIZES
+from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.errors import EngineError, InputError
 
 pytestmark = pytest.mark.torch  # sizes come from the export

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.torch
 
 def test_the_packed_weights_become_folders_the_baseline_opens(tmp_path):
     from glus_edge.benchmarks.shipped_reference import shipped_source
-    from glus_edge.export.checkpoint import Checkpoint
-    from glus_edge.export.vision_tower import VisionTower
+    from glus_edge.export.checkpoint.checkpoint import Checkpoint
+    from glus_edge.export.checkpoint.vision_tower import VisionTower
     from glus_edge.runtime.bundle.shipped import shipped_bundle
 
     source = shipped_source(tmp_path)

@@ -9,7 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from glus_edge.export.checkpoint import Checkpoint
+from glus_edge.export.checkpoint.checkpoint import Checkpoint
 from glus_edge.runtime.bundle.signatures import MASKED, ModelDimensions
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden_A"

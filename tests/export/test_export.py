@@ -12,11 +12,11 @@ import torch
 from safetensors.numpy import load_file
 
 from glus_edge.export import command, export
-from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.modules import load_modules
+from glus_edge.export.checkpoint.checkpoint import Checkpoint
+from glus_edge.export.checkpoint.vision_tower import VisionTower
 from glus_edge.export.options import ExportOptions
 from glus_edge.export.staging import new_folder
-from glus_edge.export.vision_tower import VisionTower
+from glus_edge.export.vision.modules import load_modules
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import CheckpointError, InputError, OutputError, ParityError

@@ -9,14 +9,14 @@ import pytest
 import torch
 import yaml
 
-from glus_edge.export.image_encoder import ImageEncoder
-from glus_edge.export.mask_decoder import MaskDecoder
-from glus_edge.export.memory_attention import MemoryAttention
-from glus_edge.export.memory_encoder import MemoryEncoder
-from glus_edge.export.parity import ParityCase, measure_parity
-from glus_edge.export.sam2_config import sam2_config
-from glus_edge.export.sam2_model import built
-from glus_edge.export.trace import write_graph
+from glus_edge.export.checkpoint.sam2_config import sam2_config
+from glus_edge.export.parity.parity import ParityCase, measure_parity
+from glus_edge.export.vision.image_encoder import ImageEncoder
+from glus_edge.export.vision.mask_decoder import MaskDecoder
+from glus_edge.export.vision.memory_attention import MemoryAttention
+from glus_edge.export.vision.memory_encoder import MemoryEncoder
+from glus_edge.export.vision.sam2_model import built
+from glus_edge.export.vision.trace import write_graph
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 from tests.export import checkpoint_files as files
 

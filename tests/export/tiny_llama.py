@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from glus_edge.export.language_config import LanguageConfig
+from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 from tests.export.language_golden import DIMENSIONS
 

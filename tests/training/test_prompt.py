@@ -4,7 +4,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
-from glus_edge.export.tokenizer import write_tokenizer
+from glus_edge.export.tokenizer.tokenizer import write_tokenizer
 from glus_edge.runtime.language.conversation import Conversation
 from glus_edge.training.attention import plain_attention_everywhere
 from glus_edge.training.batch import Mix, make_batch

@@ -136,7 +136,7 @@ def test_an_embedding_table_of_another_shape_is_refused(copy):
 
 @pytest.mark.parametrize("storage", ["fp16", "int8"])
 def test_an_embedding_table_may_be_stored_smaller_and_is_mapped_all_the_same(copy, golden_bundle, storage):
-    from glus_edge.export.token_embedding import write_table
+    from glus_edge.export.language.token_embedding import write_table
 
     whole = Bundle.open(golden_bundle).token_embedding()[:]
     write_table(copy / "token_embedding.npy", storage, 64, 451, iter([whole[:200], whole[200:]]))

@@ -22,7 +22,7 @@ META = json.loads((GOLDEN / "meta.json").read_text())
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory):
-    from glus_edge.export.tokenizer import write_tokenizer
+    from glus_edge.export.tokenizer.tokenizer import write_tokenizer
 
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     settings = write_tokenizer(GOLDEN / "checkpoint", path)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from glus_edge.export.checkpoint import Checkpoint
-from glus_edge.export.language_reference import LanguageReference
+from glus_edge.export.checkpoint.checkpoint import Checkpoint
+from glus_edge.export.parity.language_reference import LanguageReference
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.language.conversation import rows_from_prompt
 from glus_edge.runtime.policies.key_frame import MOST_CANDIDATES, candidate_frames

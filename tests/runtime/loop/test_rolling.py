@@ -16,7 +16,7 @@ class Llama:
     """Every row's keys and values in plain lists; a key is rotated for the position its row has at the time it is read."""
 
     def __init__(self):
-        from glus_edge.export.checkpoint import Checkpoint
+        from glus_edge.export.checkpoint.checkpoint import Checkpoint
 
         checkpoint = Checkpoint.open(golden.GOLDEN / "checkpoint")
         self.weights = {name: checkpoint.tensor(name).numpy().astype(np.float64) for name in checkpoint.names()}

@@ -46,7 +46,7 @@ def test_all_graphs_of_the_shipped_bundle_parse_and_compile(tensorrt):
 def nano_cases(tmp_path_factory):
     from glus_edge.benchmarks.gpu_cases import random_cases
     from glus_edge.benchmarks.random_bundle import random_bundle
-    from glus_edge.export.synthetic_sizes import SIZES
+    from glus_edge.export.synthetic.sizes import SIZES
     from glus_edge.runtime.bundle.signatures import GRAPHS
 
     bundle = random_bundle(SIZES["nano"], tmp_path_factory.mktemp("nano"))
@@ -63,8 +63,8 @@ def test_the_small_models_graphs_compile_in_half_precision_with_an_int4_language
 
 
 def test_the_int4_language_model_compiles_in_half_precision(tensorrt, golden_bundle, tmp_path):
-    from glus_edge.export.checkpoint import Checkpoint
-    from glus_edge.export.language_graph import write_language_model
+    from glus_edge.export.checkpoint.checkpoint import Checkpoint
+    from glus_edge.export.language.language_graph import write_language_model
 
     model, path = Bundle.open(golden_bundle).manifest.model, tmp_path / "language_model.onnx"
     write_language_model(Checkpoint.open(GOLDEN / "checkpoint"), model, path, "float16", "int4")

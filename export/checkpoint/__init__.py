@@ -1,0 +1,1 @@
+"""What an official checkpoint holds: weights, configurations, the vision tower."""

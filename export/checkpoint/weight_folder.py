@@ -1,0 +1,115 @@
+"""The weights of a folder in the Hugging Face layout: one file, or shards with an index."""
+
+from pathlib import Path
+
+import torch
+
+from glus_edge.export.checkpoint.json_file import JsonObject
+from glus_edge.export.checkpoint.weight_file import TensorInfo, infos_of, tensors_of
+from glus_edge.runtime.errors import CheckpointError
+
+# In the order in which transformers looks for them.
+LAYOUTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
+READABLE = (torch.float32, torch.bfloat16, torch.float16)
+# Pages of a mapped file count as resident once read; after this many bytes the file is mapped afresh.
+REMAP_BYTES = 512 * 1024 * 1024
+LONGEST_NAME = 255  # bytes; asked for a longer one, a file system gives an error instead of a no
+
+
+class WeightFolder:
+    """Tensors by name, read one at a time; at most one shard is open, and a bounded part of it resident."""
+
+    def __init__(self, folder: Path) -> None:
+        """Reads names and shapes only. Raises CheckpointError where a file is missing, damaged or hostile."""
+        self.folder = folder
+        self._files: dict[str, Path] = {}
+        self._infos: dict[str, TensorInfo] = {}
+        for path, names in _files_of(folder).items():
+            infos = infos_of(path)
+            for name in names or infos:
+                if name not in infos:
+                    raise CheckpointError(f"{path}: does not hold {name}, which the index says it does; copy it again")
+            for name, info in infos.items():
+                # A name in two shards is read from the one the index gives.
+                if name not in self._files or name in names:
+                    self._files[name] = path
+                    self._infos[name] = info
+        self._open_path: Path | None = None
+        self._open_tensors: dict[str, torch.Tensor] = {}
+        self._read_bytes = 0
+
+    def names(self) -> tuple[str, ...]:
+        """All names, in the order of the files."""
+        return tuple(self._infos)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._infos
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Shape of a tensor; CheckpointError where there is none of this name."""
+        return self._info(name).shape
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Dtype of a tensor as stored; CheckpointError where there is none of this name."""
+        return self._info(name).dtype
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A copy of one tensor, contiguous, float32, bfloat16 or float16 as stored."""
+        if self.dtype(name) not in READABLE:
+            raise CheckpointError(
+                f"{self._files[name]}: {name}: got {self.dtype(name)}, expected float32, bfloat16 or float16"
+            )
+        path = self._files[name]
+        if path != self._open_path or self._read_bytes > REMAP_BYTES:
+            self.release()
+            self._open_tensors = dict(tensors_of(path))
+            self._open_path = path
+        copy = self._open_tensors[name].detach().clone(memory_format=torch.contiguous_format)
+        self._read_bytes += copy.nbytes
+        return copy
+
+    def release(self) -> None:
+        """Closes the open shard; the next read opens it again."""
+        self._open_path, self._open_tensors, self._read_bytes = None, {}, 0
+
+    def _info(self, name: str) -> TensorInfo:
+        if name not in self._infos:
+            raise CheckpointError(f"{self.folder}: has no tensor {name}; expected a complete checkpoint")
+        return self._infos[name]
+
+
+def _files_of(folder: Path) -> dict[Path, set[str]]:
+    """The weight files of a folder, each with the names its index promises (none without an index)."""
+    for layout in LAYOUTS:
+        path = folder / layout
+        if not path.is_file():
+            continue
+        return _shards_of(path) if layout.endswith(".json") else {path: set()}
+    raise CheckpointError(
+        f"{folder}: has no weights, expected {LAYOUTS[2]}, {LAYOUTS[0]} or shards with {LAYOUTS[3]}; "
+        "give the folder that holds config.json and the weights"
+    )
+
+
+def _shards_of(index: Path) -> dict[Path, set[str]]:
+    weight_map = JsonObject.read(index).child("weight_map")
+    if weight_map is None or not weight_map.values:
+        raise CheckpointError(f"{index}: weight_map: got nothing, expected the file of every tensor")
+    shards: dict[Path, set[str]] = {}
+    for name, file in weight_map.values.items():
+        # A shard lies beside its index: "../x.bin" or "/etc/x" would read a file the user did not give.
+        if not isinstance(file, str) or not _is_plain_name(file):
+            raise CheckpointError(f"{index}: weight_map of {name}: got {str(file)[:60]!r}, expected a plain file name")
+        shards.setdefault(index.parent / file, set()).add(name)
+    missing = [path.name for path in shards if not path.is_file()]
+    if missing:
+        raise CheckpointError(
+            f"{index}: names {len(missing)} of {len(shards)} files that do not exist, the first {missing[0]}; "
+            "copy the complete checkpoint"
+        )
+    return shards
+
+
+def _is_plain_name(file: str) -> bool:
+    short = len(file.encode(errors="replace")) <= LONGEST_NAME
+    return file == Path(file).name and file not in ("", "..") and "\\" not in file and file.isprintable() and short

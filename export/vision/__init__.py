@@ -1,0 +1,1 @@
+"""The image graphs, traced from thin modules."""
