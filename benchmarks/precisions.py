@@ -20,7 +20,7 @@ from glus_edge.benchmarks.environment import environment
 from glus_edge.benchmarks.evaluation import Rules, SentenceScore, evaluate
 from glus_edge.calibration.bundle_files import size_bytes
 from glus_edge.calibration.calibrate import write_bundle
-from glus_edge.calibration.clips import open_clips
+from glus_edge.calibration.clips.clips import open_clips
 from glus_edge.calibration.journal import Journal
 from glus_edge.calibration.measure import Scales, measure
 from glus_edge.calibration.recipe import Recipe

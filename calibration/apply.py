@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from glus_edge.calibration.bundle_files import copied, file_entry
 from glus_edge.calibration.bundle_weights import BundleWeights
 from glus_edge.calibration.embedding import write_embedding
-from glus_edge.calibration.graph_matrices import graph_matrices
-from glus_edge.calibration.norm_groups import NormGroup, norm_groups, with_shifts
-from glus_edge.calibration.qdq import EightBits, with_eight_bits
+from glus_edge.calibration.methods.graph_matrices import graph_matrices
+from glus_edge.calibration.methods.norm_groups import NormGroup, norm_groups, with_shifts
+from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits
 from glus_edge.calibration.recipe import SCALES, SOURCE, Recipe, used_scales
 from glus_edge.export.language.language_graph import write_language_model
 from glus_edge.export.language.scaled_weights import GROUPS, ScaledWeights, useful_scales

@@ -10,10 +10,10 @@ from pathlib import Path
 from glus_edge.calibration.apply import apply_recipe
 from glus_edge.calibration.budget import Budget, Option, Step, Unit, ladder, within_loss, within_size
 from glus_edge.calibration.bundle_files import file_entry, size_bytes
-from glus_edge.calibration.clips import Clip, open_clips
+from glus_edge.calibration.clips.clips import Clip, open_clips
+from glus_edge.calibration.clips.mask_loss import Loss, MaskJudge
 from glus_edge.calibration.embedding import embedding_bytes
 from glus_edge.calibration.journal import Journal
-from glus_edge.calibration.masks import Loss, MaskJudge
 from glus_edge.calibration.measure import Scales, measure
 from glus_edge.calibration.rank import Ranking, Units, units_of
 from glus_edge.calibration.recipe import RECIPE, Recipe, read_recipe, read_scales, used_scales, write_recipe

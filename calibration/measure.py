@@ -9,13 +9,13 @@ import onnx
 import torch
 
 from glus_edge.calibration.bundle_weights import BundleWeights
-from glus_edge.calibration.clips import Clip, names
-from glus_edge.calibration.encoder_statistics import ENCODERS, encoder_feeds, encoder_ranges
+from glus_edge.calibration.clips.clips import Clip, names
 from glus_edge.calibration.journal import Journal
-from glus_edge.calibration.language_inputs import language_inputs
-from glus_edge.calibration.language_layers import LayerResult, LayerSettings, language_layers
 from glus_edge.calibration.recipe import FORMAT, SOURCE, VERSION, MatrixRecipe, Recipe
 from glus_edge.calibration.settings import CalibrationSettings
+from glus_edge.calibration.statistics.encoder_statistics import ENCODERS, encoder_feeds, encoder_ranges
+from glus_edge.calibration.statistics.language_inputs import language_inputs
+from glus_edge.calibration.statistics.language_layers import LayerResult, LayerSettings, language_layers
 from glus_edge.export.parity.stored_weights import rounded
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.bundle.bundle import Bundle

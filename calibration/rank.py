@@ -14,9 +14,9 @@ from glus_edge.calibration.apply import changed_graphs, write_graph
 from glus_edge.calibration.budget import Option, Unit
 from glus_edge.calibration.bundle_files import copied
 from glus_edge.calibration.bundle_weights import PLAIN, BundleWeights
-from glus_edge.calibration.graph_matrices import graph_matrices, unit_of
+from glus_edge.calibration.clips.mask_loss import Loss, MaskJudge
 from glus_edge.calibration.journal import Journal
-from glus_edge.calibration.masks import Loss, MaskJudge
+from glus_edge.calibration.methods.graph_matrices import graph_matrices, unit_of
 from glus_edge.calibration.recipe import Recipe
 from glus_edge.export.language.graph_writer import ALIGNMENT
 from glus_edge.export.language.quantise import int4_block_size

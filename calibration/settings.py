@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from glus_edge.calibration.encoder_statistics import AUTO
-from glus_edge.calibration.ranges import METHODS
+from glus_edge.calibration.methods.ranges import METHODS
 from glus_edge.calibration.recipe import EMBEDDING_PRECISIONS
+from glus_edge.calibration.statistics.encoder_statistics import AUTO
 from glus_edge.runtime.errors import InputError
 
 MEASURES = ("masks", "tensors")

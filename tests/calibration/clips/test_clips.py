@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from glus_edge.calibration.clips import open_clips
+from glus_edge.calibration.clips.clips import open_clips
 from glus_edge.runtime.errors import InputError
 from tests.runtime.golden import sentence
 

@@ -7,10 +7,10 @@ import onnx
 import pytest
 
 from glus_edge.benchmarks.memory_video import MemoryVideo
-from glus_edge.calibration.clips import Clip, open_clips
-from glus_edge.calibration.encoder_statistics import encoder_feeds, encoder_ranges
-from glus_edge.calibration.graph_matrices import graph_matrices
-from glus_edge.calibration.qdq import EightBits, with_eight_bits
+from glus_edge.calibration.clips.clips import Clip, open_clips
+from glus_edge.calibration.methods.graph_matrices import graph_matrices
+from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits
+from glus_edge.calibration.statistics.encoder_statistics import encoder_feeds, encoder_ranges
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.pixels.preprocess import clip_pixels
 from tests.runtime.golden import relative_l2

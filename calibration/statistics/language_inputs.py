@@ -6,7 +6,7 @@ from contextlib import closing
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.calibration.clips import Clip
+from glus_edge.calibration.clips.clips import Clip
 from glus_edge.runtime.backends.engine import Backend, Engine
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.language.conversation import Conversation, check_sentence, rows_from_prompt

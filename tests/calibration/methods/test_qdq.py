@@ -4,9 +4,9 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from glus_edge.calibration.graph_matrices import graph_matrices, unit_of
-from glus_edge.calibration.observed import observe
-from glus_edge.calibration.qdq import EightBits, rounded_inputs, rounded_weights, with_eight_bits
+from glus_edge.calibration.methods.graph_matrices import graph_matrices, unit_of
+from glus_edge.calibration.methods.qdq import EightBits, rounded_inputs, rounded_weights, with_eight_bits
+from glus_edge.calibration.statistics.tensor_probe import observe
 
 pytestmark = pytest.mark.torch
 

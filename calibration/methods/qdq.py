@@ -13,8 +13,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from glus_edge.calibration.graph_matrices import GraphMatrix
-from glus_edge.calibration.ranges import LEVELS, SMALLEST
+from glus_edge.calibration.methods.graph_matrices import GraphMatrix
+from glus_edge.calibration.methods.ranges import LEVELS, SMALLEST
 
 # From 19 on Q/DQ take float16 and float8; what else changed after 18 only admits more types.
 # WAR(onnxruntime 1.32): in an opset 21 graph it makes a Gemm of MatMul and bias with a QuantizeLinear it then refuses.

@@ -10,12 +10,12 @@ import torch
 from onnx import helper, numpy_helper
 
 from glus_edge.calibration.apply import check_shifts
-from glus_edge.calibration.encoder_statistics import encoder_ranges
-from glus_edge.calibration.graph_matrices import graph_matrices
-from glus_edge.calibration.norm_groups import norm_groups, with_shifts
-from glus_edge.calibration.qdq import EightBits, with_eight_bits
+from glus_edge.calibration.methods.graph_matrices import graph_matrices
+from glus_edge.calibration.methods.norm_groups import norm_groups, with_shifts
+from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits
+from glus_edge.calibration.methods.smoothquant import MOST, candidate_shifts
 from glus_edge.calibration.recipe import MatrixRecipe, Recipe, used_scales
-from glus_edge.calibration.smoothquant import MOST, candidate_shifts
+from glus_edge.calibration.statistics.encoder_statistics import encoder_ranges
 from glus_edge.runtime.errors import InputError
 
 pytestmark = pytest.mark.torch

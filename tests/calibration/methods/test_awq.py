@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from glus_edge.calibration.awq import scale_of, search_scale
-from glus_edge.calibration.language_layers import LayerSettings, language_layers
-from glus_edge.calibration.row_statistics import RowStatistics
+from glus_edge.calibration.methods.awq import scale_of, search_scale
+from glus_edge.calibration.statistics.language_layers import LayerSettings, language_layers
+from glus_edge.calibration.statistics.row_statistics import RowStatistics
 from glus_edge.export.language.scaled_weights import GROUPS, ScaledWeights, useful_scales
 from glus_edge.export.parity.language_reference import LanguageReference
 from glus_edge.export.parity.stored_weights import StoredWeights, rounded

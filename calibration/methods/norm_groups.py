@@ -10,7 +10,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from glus_edge.calibration.graph_matrices import GraphMatrix
+from glus_edge.calibration.methods.graph_matrices import GraphMatrix
 
 
 class NormGroup(NamedTuple):

@@ -11,14 +11,14 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from glus_edge.calibration.clips import Clip
-from glus_edge.calibration.graph_matrices import GraphMatrix, graph_matrices
-from glus_edge.calibration.norm_groups import norm_groups
-from glus_edge.calibration.observed import Feeds, observe
-from glus_edge.calibration.qdq import EightBits, rounded_inputs, rounded_weights
-from glus_edge.calibration.ranges import LEVELS, METHODS, MagnitudeHistogram
-from glus_edge.calibration.row_statistics import RowStatistics
-from glus_edge.calibration.smoothquant import candidate_shifts
+from glus_edge.calibration.clips.clips import Clip
+from glus_edge.calibration.methods.graph_matrices import GraphMatrix, graph_matrices
+from glus_edge.calibration.methods.norm_groups import norm_groups
+from glus_edge.calibration.methods.qdq import EightBits, rounded_inputs, rounded_weights
+from glus_edge.calibration.methods.ranges import LEVELS, METHODS, MagnitudeHistogram
+from glus_edge.calibration.methods.smoothquant import candidate_shifts
+from glus_edge.calibration.statistics.row_statistics import RowStatistics
+from glus_edge.calibration.statistics.tensor_probe import Feeds, observe
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 

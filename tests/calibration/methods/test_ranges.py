@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_edge.calibration.ranges import METHODS, MagnitudeHistogram
+from glus_edge.calibration.methods.ranges import METHODS, MagnitudeHistogram
 
 
 def histogram(*parts):

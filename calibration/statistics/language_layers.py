@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from glus_edge.calibration.awq import POWERS, Round, search_scale
-from glus_edge.calibration.row_statistics import RowStatistics
+from glus_edge.calibration.methods.awq import POWERS, Round, search_scale
+from glus_edge.calibration.statistics.row_statistics import RowStatistics
 from glus_edge.export.language.language_weights import LanguageConstants, LanguageWeights
 from glus_edge.export.language.scaled_weights import GROUPS, ScaledGroup, ScaledWeights
 from glus_edge.export.parity.language_reference import LanguageReference

@@ -1,0 +1,1 @@
+"""The clips calibration runs, and the masks they should give."""

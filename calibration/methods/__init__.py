@@ -1,0 +1,1 @@
+"""Ways of choosing scales and codes: AWQ, SmoothQuant, ranges of activations."""

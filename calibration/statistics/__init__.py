@@ -1,0 +1,1 @@
+"""What activations look like: collected while clips run."""
