@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from glus_edge.benchmarks.datasets import GENERATED, Sentence
 from glus_edge.benchmarks.memory_video import MemoryVideo
 from glus_edge.runtime.video.video import Video
-from glus_edge.training.video import HELD_OUT, GeneratedVideo, VideoSet, generate_set
+from glus_edge.training.data.video import HELD_OUT, GeneratedVideo, VideoSet, generate_set
 
 
 class GeneratedDataset:

@@ -36,7 +36,7 @@ from glus_edge.runtime.utils.atomic_file import check_file, write_file
 from glus_edge.runtime.utils.progress import Progress, terminal_bar
 from glus_edge.runtime.utils.schema import to_json
 from glus_edge.runtime.video.video import Video
-from glus_edge.training.video import VALIDATION
+from glus_edge.training.data.video import VALIDATION
 
 
 def main(arguments: list[str] | None = None) -> int:

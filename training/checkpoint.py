@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glus_edge.training.network import CLIP_MEAN, CLIP_STD, SAM2_CONFIG, Glus, TowerSizes
-from glus_edge.training.score_head import ScoreHead
-from glus_edge.training.tokenizer import NanoTokenizer
+from glus_edge.training.model.network import CLIP_MEAN, CLIP_STD, SAM2_CONFIG, Glus, TowerSizes
+from glus_edge.training.model.score_head import ScoreHead
+from glus_edge.training.model.tokenizer import NanoTokenizer
 
 TRANSFORMERS_VERSION = "4.31.0"  # the version whose format this is
 

@@ -12,12 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glus_edge.training.batch import CONTEXT_FRAMES, Batch
-from glus_edge.training.heads import masks_from_owners
-from glus_edge.training.losses import iou_from_logits
-from glus_edge.training.network import sam_pixels
-from glus_edge.training.prompt import attention_mask, turn_sequences
-from glus_edge.training.segmenter import ImageMaps, chosen_mask, condition, decode, image_maps
+from glus_edge.training.data.batch import CONTEXT_FRAMES, Batch
+from glus_edge.training.model.heads import masks_from_owners
+from glus_edge.training.model.losses import iou_from_logits
+from glus_edge.training.model.network import sam_pixels
+from glus_edge.training.model.prompt import attention_mask, turn_sequences
+from glus_edge.training.model.sam2 import ImageMaps, chosen_mask, condition, decode, image_maps
 from glus_edge.training.steps import Learner, embedded_rows, run_context, tower_pass
 
 QUERY_FRAMES = 4

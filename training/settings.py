@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.ablation import WHOLE
-from glus_edge.training.batch import Mix
-from glus_edge.training.language import LanguageSizes
-from glus_edge.training.network import TowerSizes
+from glus_edge.training.data.batch import Mix
+from glus_edge.training.model.language import LanguageSizes
+from glus_edge.training.model.network import TowerSizes
 
 Shares = tuple[tuple[str, float], ...]
 

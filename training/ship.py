@@ -16,9 +16,9 @@ from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHT
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.bundle.shipped import FOLDER
 from glus_edge.runtime.errors import GlusEdgeError, OutputError
-from glus_edge.training.clip import write_clip
+from glus_edge.training.data.demo_clip import write_clip
+from glus_edge.training.packing import STATES, open_state, pack, write_official
 from glus_edge.training.settings import TrainingSettings
-from glus_edge.training.state import STATES, open_state, pack, write_official
 
 NAME = "glus-nano"
 LARGEST_BYTES = 12_000_000

@@ -8,15 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glus_edge.training.ablation import Ablation
-from glus_edge.training.batch import CONTEXT_FRAMES, Batch
-from glus_edge.training.heads import TrainingHeads, masks_from_owners
-from glus_edge.training.language import KeyValue, rotate, rotation_from_positions
-from glus_edge.training.losses import ContrastBank, coarse_loss, mask_loss, pointer_loss
-from glus_edge.training.network import Glus, LanguageStates, TowerSizes, clip_pixels, sam_pixels, tower_tokens
-from glus_edge.training.prompt import IGNORED, Turns, attention_mask, prefix_ids, turn_sequences
-from glus_edge.training.score_head import ScoreHead
-from glus_edge.training.segmenter import DecodedMasks, image_maps, run_window
-from glus_edge.training.tokenizer import NanoTokenizer
+from glus_edge.training.data.batch import CONTEXT_FRAMES, Batch
+from glus_edge.training.model.heads import TrainingHeads, masks_from_owners
+from glus_edge.training.model.language import KeyValue, rotate, rotation_from_positions
+from glus_edge.training.model.losses import ContrastBank, coarse_loss, mask_loss, pointer_loss
+from glus_edge.training.model.network import Glus, LanguageStates, TowerSizes, clip_pixels, sam_pixels, tower_tokens
+from glus_edge.training.model.prompt import IGNORED, Turns, attention_mask, prefix_ids, turn_sequences
+from glus_edge.training.model.sam2 import DecodedMasks, image_maps, run_window
+from glus_edge.training.model.score_head import ScoreHead
+from glus_edge.training.model.tokenizer import NanoTokenizer
 
 TRACK_LAYER = 1  # the layer after which image rows are asked where their objects are in the context frames
 MOTION_LAYER = 2  # the layer after which image rows are asked about motion

@@ -18,19 +18,19 @@ from torch.multiprocessing.spawn import spawn
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.ablation import ABLATIONS, WHOLE
-from glus_edge.training.attention import plain_attention_everywhere
-from glus_edge.training.batch import stream_batches
 from glus_edge.training.checkpoint import save_official
-from glus_edge.training.heads import TrainingHeads
-from glus_edge.training.losses import ContrastBank
-from glus_edge.training.network import Glus, build_tower
+from glus_edge.training.data.batch import stream_batches
+from glus_edge.training.model.attention import plain_attention_everywhere
+from glus_edge.training.model.heads import TrainingHeads
+from glus_edge.training.model.losses import ContrastBank
+from glus_edge.training.model.network import Glus, build_tower
+from glus_edge.training.model.score_head import ScoreHead
+from glus_edge.training.model.tokenizer import NanoTokenizer, train_tokenizer
 from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
 from glus_edge.training.score import score_step, validate_scores
-from glus_edge.training.score_head import ScoreHead
 from glus_edge.training.settings import SCHOOLS, STAGES, Stage, TrainingSettings, stages_from_text
 from glus_edge.training.state_file import load_state, readable_state, save_state
 from glus_edge.training.steps import STEPS, Learner
-from glus_edge.training.tokenizer import NanoTokenizer, train_tokenizer
 from glus_edge.training.validation import validate, validation_batches
 
 _STEPS = {**STEPS, "score": score_step}

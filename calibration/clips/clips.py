@@ -13,7 +13,7 @@ from glus_edge.benchmarks.generated_dataset import GeneratedReferringVideo
 from glus_edge.benchmarks.mevis_dataset import EXPRESSIONS, MevisDataset
 from glus_edge.runtime.errors import InputError, VideoError
 from glus_edge.runtime.video.video import Video, open_video
-from glus_edge.training.video import VALIDATION, generate_set
+from glus_edge.training.data.video import VALIDATION, generate_set
 
 SENTENCES_SUFFIX = ".txt"
 _LAYOUT = (

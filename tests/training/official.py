@@ -4,10 +4,10 @@ from typing import Any
 
 import torch
 
-from glus_edge.training.language import LanguageSizes
-from glus_edge.training.network import Glus, TowerSizes, build_tower
-from glus_edge.training.score_head import OFFICIAL_PREFIX
-from glus_edge.training.tokenizer import NanoTokenizer
+from glus_edge.training.model.language import LanguageSizes
+from glus_edge.training.model.network import Glus, TowerSizes, build_tower
+from glus_edge.training.model.score_head import OFFICIAL_PREFIX
+from glus_edge.training.model.tokenizer import NanoTokenizer
 
 
 def load_official(folder: Path) -> tuple[Glus, Any, TowerSizes, NanoTokenizer]:

@@ -4,12 +4,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from glus_edge.training.attention import plain_attention_everywhere
-from glus_edge.training.batch import make_batch
 from glus_edge.training.checkpoint import save_official
+from glus_edge.training.data.batch import make_batch
+from glus_edge.training.model.attention import plain_attention_everywhere
 from glus_edge.training.optimizer import stage_optimizer
+from glus_edge.training.packing import pack, unpack
 from glus_edge.training.score import score_frames, score_step, validate_scores
-from glus_edge.training.state import pack, unpack
 from glus_edge.training.state_file import load_model, save_state
 from glus_edge.training.steps import Learner
 from glus_edge.training.train import build_learner, train, train_step

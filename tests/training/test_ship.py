@@ -7,13 +7,13 @@ from glus_edge.export.options import ExportOptions
 from glus_edge.runtime.errors import InputError, OutputError
 from glus_edge.runtime.video.video import open_video
 from glus_edge.training import ship as command
-from glus_edge.training.clip import CLIP_FRAMES, CLIP_SEED, CLIP_SENTENCES, CLIP_SIDE, write_clip
+from glus_edge.training.data.demo_clip import CLIP_FRAMES, CLIP_SEED, CLIP_SENTENCES, CLIP_SIDE, write_clip
+from glus_edge.training.data.video import SETS
+from glus_edge.training.packing import unpack
 from glus_edge.training.ship import NAME, ShipOptions, ship
-from glus_edge.training.state import unpack
 from glus_edge.training.state_file import save_state
 from glus_edge.training.steps import Learner
 from glus_edge.training.train import build_learner
-from glus_edge.training.video import SETS
 from tests.training.tiny import tiny_settings
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]

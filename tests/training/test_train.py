@@ -8,13 +8,13 @@ import torch
 import torch.distributed as dist
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.training.attention import plain_attention_everywhere
-from glus_edge.training.batch import make_batch
 from glus_edge.training.checkpoint import save_official
+from glus_edge.training.data.batch import make_batch
+from glus_edge.training.model.attention import plain_attention_everywhere
+from glus_edge.training.model.sam2 import memory_steps
 from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
-from glus_edge.training.segmenter import memory_steps
+from glus_edge.training.packing import LARGEST_FILE_BYTES, begin, pack, unpack
 from glus_edge.training.settings import STAGES, stages_from_text
-from glus_edge.training.state import LARGEST_FILE_BYTES, begin, pack, unpack
 from glus_edge.training.steps import Learner
 from glus_edge.training.train import build_learner, train, train_step
 from tests.training.official import load_official

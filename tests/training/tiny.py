@@ -1,7 +1,7 @@
 from dataclasses import replace
 
-from glus_edge.training.language import LanguageSizes
-from glus_edge.training.network import TowerSizes
+from glus_edge.training.model.language import LanguageSizes
+from glus_edge.training.model.network import TowerSizes
 from glus_edge.training.settings import EASY, Stage, TrainingSettings
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import sentencepiece
 
-from glus_edge.training.scene import COLOURS, SHAPES, SIZES, TEXTURES
-from glus_edge.training.sentences import MOTION_PHRASES, plural
+from glus_edge.training.data.scene import COLOURS, SHAPES, SIZES, TEXTURES
+from glus_edge.training.data.sentences import MOTION_PHRASES, plural
 
 SYSTEM = (
     "A chat between a curious human and an artificial intelligence assistant. "

@@ -1,9 +1,9 @@
 """Moves a run's state: to the official folders for export, and to a few small half-precision files and back.
 
-python -m glus_edge.training.state official --run RUN --output DIR   DIR/checkpoint, DIR/clip, DIR/sam2.yaml
-python -m glus_edge.training.state pack --run RUN --output DIR       small files to keep; the optimiser is left out
-python -m glus_edge.training.state unpack --packed DIR --run RUN     a run that `training.train` goes on with
-python -m glus_edge.training.state begin --run RUN --output DIR      a run that begins with the weights of another
+python -m glus_edge.training.packing official --run RUN --output DIR   DIR/checkpoint, DIR/clip, DIR/sam2.yaml
+python -m glus_edge.training.packing pack --run RUN --output DIR       small files to keep; the optimiser is left out
+python -m glus_edge.training.packing unpack --packed DIR --run RUN     a run that `training.train` goes on with
+python -m glus_edge.training.packing begin --run RUN --output DIR      a run that begins with the weights of another
 """
 
 import argparse

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glus_edge.training.batch import CONTEXT_FRAMES, HEADINGS, Batch
-from glus_edge.training.language import LanguageSizes
-from glus_edge.training.losses import PatchTargets, classes_loss, coarse_loss, patch_targets
-from glus_edge.training.network import POOLED_PATCHES, TowerSizes
-from glus_edge.training.scene import COLOURS, MOTIONS, SHAPES, SIZES, TEXTURES
+from glus_edge.training.data.batch import CONTEXT_FRAMES, HEADINGS, Batch
+from glus_edge.training.data.scene import COLOURS, MOTIONS, SHAPES, SIZES, TEXTURES
+from glus_edge.training.model.language import LanguageSizes
+from glus_edge.training.model.losses import PatchTargets, classes_loss, coarse_loss, patch_targets
+from glus_edge.training.model.network import POOLED_PATCHES, TowerSizes
 
 LOOKS = ("shape", "colour", "texture", "size")
 _LOOKS = (len(SHAPES), len(COLOURS), len(TEXTURES), len(SIZES))

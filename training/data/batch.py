@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, IterableDataset
 
-from glus_edge.training.casting import draw_scene
-from glus_edge.training.scene import COLOURS, MOTIONS, SHAPES, SIZES, TEXTURES, Difficulty
-from glus_edge.training.video import GeneratedVideo, generate_video
+from glus_edge.training.data.scene import COLOURS, MOTIONS, SHAPES, SIZES, TEXTURES, Difficulty
+from glus_edge.training.data.scene_sampling import draw_scene
+from glus_edge.training.data.video import GeneratedVideo, generate_video
 
 CONTEXT_FRAMES = 4
 QUERY_FRAMES = 4

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from glus_edge.training.tokenizer import ANSWER, CONTEXT_REQUEST, SYSTEM, NanoTokenizer
+from glus_edge.training.model.tokenizer import ANSWER, CONTEXT_REQUEST, SYSTEM, NanoTokenizer
 
 IGNORED = -100
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glus_edge.training.scene import COLOURS, DIRECTIONS, SHAPES, SIZES, Scene, Thing
+from glus_edge.training.data.scene import COLOURS, DIRECTIONS, SHAPES, SIZES, Scene, Thing
 
 KINDS = ("appearance", "relation", "motion", "none")
 

@@ -12,8 +12,8 @@ from pycocotools import mask as coco
 
 from glus_edge.benchmarks.coco_rle import mask_from_rle
 from glus_edge.benchmarks.mevis_dataset import MevisDataset
-from glus_edge.training.mevis import main, rle_from_mask, write_set
-from glus_edge.training.video import VALIDATION, generate_set
+from glus_edge.training.data.mevis import main, rle_from_mask, write_set
+from glus_edge.training.data.video import VALIDATION, generate_set
 
 masks = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(np.bool_, shape))
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.training.scene import Difficulty, Scene, Thing
+from glus_edge.training.data.scene import Difficulty, Scene, Thing
 
 PALETTE = {
     "red": (214, 36, 40),

@@ -1,4 +1,4 @@
-"""`python -m glus_edge.training.mevis --set heldout --output DIR`: writes a generated set in MeViS's folder format.
+"""`python -m glus_edge.training.data.mevis --set heldout --output DIR`: writes a generated set in MeViS's folder format.
 
     DIR/JPEGImages/<video>/00000.jpg ...     frames
     DIR/meta_expressions.json                sentences; each with its objects, its annotations and its kind
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.errors import OutputError
-from glus_edge.training.video import SETS, GeneratedVideo, VideoSet, generate_set
+from glus_edge.training.data.video import SETS, GeneratedVideo, VideoSet, generate_set
 
 _JPEG_QUALITY = 95
 

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
-from glus_edge.training.language import KeyValue, LanguageSizes, Layer, RMSNorm, rotation_from_positions
+from glus_edge.training.model.language import KeyValue, LanguageSizes, Layer, RMSNorm, rotation_from_positions
 
-SAM2_CONFIG = Path(__file__).with_name("sam2_nano.yaml")
+SAM2_CONFIG = Path(__file__).parents[1] / "sam2_nano.yaml"
 POOLED_PATCHES = 4  # consecutive patches averaged into one image token
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glus_edge.training.casting import draw_scene
-from glus_edge.training.scene import DIRECTIONS, Difficulty, Scene, Thing
-from glus_edge.training.sentences import KINDS, all_sentences, choose_sentences, motion_verdict, plural
+from glus_edge.training.data.scene import DIRECTIONS, Difficulty, Scene, Thing
+from glus_edge.training.data.scene_sampling import draw_scene
+from glus_edge.training.data.sentences import KINDS, all_sentences, choose_sentences, motion_verdict, plural
 
 SCENES = [draw_scene(seed, Difficulty()) for seed in range(80)]
 

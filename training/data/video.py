@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.training.casting import draw_scene
-from glus_edge.training.render import render
-from glus_edge.training.scene import Difficulty, Scene
-from glus_edge.training.sentences import Sentence, choose_sentences
+from glus_edge.training.data.render import render
+from glus_edge.training.data.scene import Difficulty, Scene
+from glus_edge.training.data.scene_sampling import draw_scene
+from glus_edge.training.data.sentences import Sentence, choose_sentences
 
 DEFAULT_SHARES = {"appearance": 0.35, "relation": 0.2, "motion": 0.35, "none": 0.1}
 

@@ -9,10 +9,10 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.training.mevis import rle_from_mask
-from glus_edge.training.scene import Difficulty
-from glus_edge.training.sentences import all_sentences
-from glus_edge.training.video import generate_video
+from glus_edge.training.data.mevis import rle_from_mask
+from glus_edge.training.data.scene import Difficulty
+from glus_edge.training.data.sentences import all_sentences
+from glus_edge.training.data.video import generate_video
 
 # Training draws seeds below 2**40, its validation and the held-out set lie below 2**44.
 CLIP_SEED = 2**44

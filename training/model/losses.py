@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glus_edge.training.segmenter import DecodedMasks
+from glus_edge.training.model.sam2 import DecodedMasks
 
 
 def dice_loss(logits: Tensor, target: Tensor) -> Tensor:

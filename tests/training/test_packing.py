@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.training import state as command
-from glus_edge.training.state import begin, open_state, pack, unpack
+from glus_edge.training import packing as command
+from glus_edge.training.packing import begin, open_state, pack, unpack
 from glus_edge.training.state_file import save_state
 from glus_edge.training.steps import Learner
 from glus_edge.training.train import train

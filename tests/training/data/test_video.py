@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from glus_edge.training.casting import draw_scene
-from glus_edge.training.render import render
-from glus_edge.training.scene import Difficulty
-from glus_edge.training.video import HELD_OUT, SETS, VALIDATION, generate_set, generate_video
+from glus_edge.training.data.render import render
+from glus_edge.training.data.scene import Difficulty
+from glus_edge.training.data.scene_sampling import draw_scene
+from glus_edge.training.data.video import HELD_OUT, SETS, VALIDATION, generate_set, generate_video
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**41 + 5])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from glus_edge.training.scene import (
+from glus_edge.training.data.scene import (
     COLOURS,
     DIRECTIONS,
     MOTIONS,

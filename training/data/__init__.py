@@ -1,0 +1,1 @@
+"""Generated video with sentences that are true of it."""

@@ -1,0 +1,1 @@
+"""The small GLUS: network, heads, tokenizer, losses."""
