@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.accuracy import boundary_accuracy, region_similarity
-from glus_edge.benchmarks.datasets import ReferringVideo, Sentence
-from glus_edge.benchmarks.shipped_clip import ShippedClip
+from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
+from glus_edge.benchmarks.datasets.dataset import ReferringVideo, Sentence
+from glus_edge.benchmarks.datasets.shipped_clip import ShippedClip
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import Request, add_engine_arguments, options_from_arguments, segment_into
 from glus_edge.runtime.loop.result import FrameResult

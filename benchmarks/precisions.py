@@ -14,10 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from glus_edge.benchmarks.bootstrap import Difference, Key, paired_bootstrap
-from glus_edge.benchmarks.datasets import GENERATED, NO_TARGET, Dataset, ReferringVideo, open_dataset, video_count
-from glus_edge.benchmarks.environment import environment
-from glus_edge.benchmarks.evaluation import Rules, SentenceScore, evaluate
+from glus_edge.benchmarks.accuracy.bootstrap import Difference, Key, paired_bootstrap
+from glus_edge.benchmarks.accuracy.evaluation import Rules, SentenceScore, evaluate
+from glus_edge.benchmarks.datasets.dataset import (
+    GENERATED,
+    NO_TARGET,
+    Dataset,
+    ReferringVideo,
+    open_dataset,
+    video_count,
+)
+from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.calibration.bundle_files import size_bytes
 from glus_edge.calibration.calibrate import write_bundle
 from glus_edge.calibration.clips.clips import open_clips

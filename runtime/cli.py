@@ -60,10 +60,12 @@ COMMANDS = {
         "pip install 'glus-edge[calibration]' && pip install --no-deps sam2==1.1.0",
     ),
     "evaluate": Command(
-        "glus_edge.benchmarks.evaluate_command", "how well a bundle's masks agree with the truth: J&F", _WITH_TORCH
+        "glus_edge.benchmarks.accuracy.evaluate_command",
+        "how well a bundle's masks agree with the truth: J&F",
+        _WITH_TORCH,
     ),
     "bench": Command(
-        "glus_edge.benchmarks.bench_command",
+        "glus_edge.benchmarks.latency.bench_command",
         "where the milliseconds go, against the reference and the machine's limit",
         _WITH_TORCH,
     ),

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from glus_edge.benchmarks.shipped_clip import ShippedClip
+from glus_edge.benchmarks.datasets.shipped_clip import ShippedClip
 from glus_edge.runtime.bundle.shipped import shipped_clip
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.errors import InputError

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 
-from glus_edge.benchmarks.memory_video import MemoryVideo
+from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
 from glus_edge.calibration.clips.clips import Clip, open_clips
 from glus_edge.calibration.methods.graph_matrices import graph_matrices
 from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits

@@ -44,8 +44,8 @@ def test_all_graphs_of_the_shipped_bundle_parse_and_compile(tensorrt):
 
 @pytest.fixture(scope="module")
 def nano_cases(tmp_path_factory):
-    from glus_edge.benchmarks.gpu_cases import random_cases
-    from glus_edge.benchmarks.random_bundle import random_bundle
+    from glus_edge.benchmarks.gpu.cases import random_cases
+    from glus_edge.benchmarks.gpu.random_bundle import random_bundle
     from glus_edge.export.synthetic.sizes import SIZES
     from glus_edge.runtime.bundle.signatures import GRAPHS
 

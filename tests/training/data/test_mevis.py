@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pycocotools import mask as coco
 
-from glus_edge.benchmarks.coco_rle import mask_from_rle
-from glus_edge.benchmarks.mevis_dataset import MevisDataset
+from glus_edge.benchmarks.datasets.coco_rle import mask_from_rle
+from glus_edge.benchmarks.datasets.mevis_dataset import MevisDataset
 from glus_edge.training.data.mevis import main, rle_from_mask, write_set
 from glus_edge.training.data.video import VALIDATION, generate_set
 

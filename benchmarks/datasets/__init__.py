@@ -1,0 +1,1 @@
+"""Sets of videos, sentences and true masks."""

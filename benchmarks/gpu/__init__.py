@@ -1,0 +1,1 @@
+"""Every graph on an NVIDIA GPU, by every backend that is there."""

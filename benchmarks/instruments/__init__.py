@@ -1,0 +1,1 @@
+"""What measures: peaks, counted work, memory, statistics."""

@@ -1,0 +1,1 @@
+"""One step of the language model in 4 bits, beside llama.cpp."""

@@ -1,0 +1,1 @@
+"""`glus-edge bench`: where the milliseconds go."""

@@ -1,0 +1,139 @@
+"""`glus-edge bench --bundle B`: where the milliseconds go, how far that is from the machine's limit and the reference."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES
+from glus_edge.benchmarks.instruments.device_peak import measure_device_peak
+from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES, environment
+from glus_edge.benchmarks.instruments.peak import Peak, measure_peak
+from glus_edge.benchmarks.latency.bench_report import figures
+from glus_edge.benchmarks.latency.bench_table import table
+from glus_edge.benchmarks.latency.measurement import BenchSettings, measure
+from glus_edge.benchmarks.latency.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
+from glus_edge.benchmarks.reference.baseline import add_baseline_arguments, baseline_from_arguments
+from glus_edge.runtime.bundle.bundle import Bundle, read_manifest
+from glus_edge.runtime.bundle.manifest import Manifest
+from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
+from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.device.cuda_api import open_cuda
+from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
+from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.utils.progress import terminal_bar
+from glus_edge.runtime.utils.schema import to_json
+
+FORMAT = "glus-edge bench"
+MAXIMUM_SENTENCES = 64
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    add_bundle_argument(parser)
+    parser.add_argument("--video", type=Path, help="a file or folder of frames, looped (default: made up, 480 x 854)")
+    parser.add_argument("--policy", default=",".join(POLICIES), metavar="P,P", help="(default: %(default)s)")
+    for rule in ("refresh", "memory", "lost"):
+        usual = getattr(BenchSettings, rule)
+        parser.add_argument(f"--{rule}", default=usual, metavar="RULE", help="of every policy; see `segment`")
+    parser.add_argument("--sentences", default="1,8", metavar="N,N", help="asked at once (default: %(default)s)")
+    parser.add_argument(
+        "--frames",
+        type=int,
+        default=BenchSettings.rounds * BLOCK_FRAMES,
+        help=f"measured of each, in turns of {BLOCK_FRAMES} (default: %(default)s)",
+    )
+    add_baseline_arguments(parser, "in the same run")
+    parser.add_argument("--soak", type=int, metavar="N", help="instead: does memory grow over N frames?")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="the record to write")
+    add_engine_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, prints a table and writes the record; with --soak 1 where memory grows."""
+    settings = _settings(arguments)
+    if arguments.output:
+        check_file(arguments.output)
+    manifest = read_manifest(settings.bundle)
+    record: dict[str, Any] = {
+        "format": FORMAT,
+        "bundle": manifest.name,
+        "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
+        "backend": arguments.backend,
+        "provider": arguments.provider,
+        "openvino_precision": arguments.openvino_precision,
+        "refresh": settings.refresh,
+        "memory": settings.memory,
+        "lost": settings.lost,
+        "video": settings.video.name if settings.video else "made up",
+    }
+    if arguments.soak is not None:
+        result = soak(settings, arguments.soak, terminal_bar)
+        record |= {"environment": to_json(environment(arguments.threads)), "soak": to_json(result)}
+        record["soak"]["growth"] = result.growth
+        settled = result.resident[0][1]
+        print(
+            f"{result.policy}, {result.sentences} sentence(s): {result.frames} frames, {settled / 1e6:.1f} MB resident "
+            f"after {SETTLED_FRAMES}, {result.growth:+.2%} at most after that (allowed: {ALLOWED_GROWTH:.0%})"
+        )
+        code = int(result.growth >= ALLOWED_GROWTH)
+    else:
+        where = environment(arguments.threads, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2"))
+        measured, memory = measure(settings, terminal_bar)
+        # Behind the run: both need memory that is none of the runtime's.
+        peak = _peak(arguments.backend, arguments.provider, manifest)
+        results = figures(measured, Bundle(settings.bundle, manifest), peak)
+        record |= {
+            "environment": to_json(where),
+            "peak": to_json(peak),
+            "memory": to_json(memory),
+            "results": to_json(tuple(results)),
+        }
+        for line in table(results, memory, peak, where):
+            print(line)
+        code = 0
+    if arguments.output:
+        write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
+    return code
+
+
+def _settings(arguments: argparse.Namespace) -> BenchSettings:
+    if not 0 < arguments.frames <= 1_000_000:
+        raise InputError(f"--frames: got {arguments.frames}, expected 1 to 1000000")
+    return BenchSettings(
+        bundle=bundle_from_arguments(arguments),
+        options=options_from_arguments(arguments),
+        video=arguments.video,
+        policies=_policies(arguments.policy),
+        refresh=arguments.refresh,
+        memory=arguments.memory,
+        lost=arguments.lost,
+        sentences=_counts(arguments.sentences),
+        rounds=-(-arguments.frames // BLOCK_FRAMES),
+        baseline=baseline_from_arguments(arguments),
+    )
+
+
+def _peak(backend: str, provider: str, manifest: Manifest) -> Peak | None:
+    """Of what the engines ran on; None where it cannot be timed."""
+    if backend in LIBRARIES:
+        half = any(graph.compute == "float16" for graph in manifest.graphs.values())
+        return measure_device_peak(load_tensorrt(backend), open_cuda(), "float16" if half else "float32")
+    return measure_peak() if provider == "cpu" else None
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    policies = tuple(dict.fromkeys(text.split(",")))
+    for policy in policies:
+        if policy not in POLICIES:
+            raise InputError(f"--policy: got {policy!r}, expected some of {','.join(POLICIES)}")
+    return policies
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    counts = tuple(dict.fromkeys(int(word) if word.isascii() and word.isdigit() else 0 for word in text.split(",")))
+    if not all(0 < count <= MAXIMUM_SENTENCES for count in counts):
+        raise InputError(f"--sentences: got {text!r}, expected numbers from 1 to {MAXIMUM_SENTENCES} such as 1,8")
+    return counts

@@ -1,0 +1,1 @@
+"""What each policy of the loop costs in accuracy, and saves."""

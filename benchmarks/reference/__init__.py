@@ -1,0 +1,1 @@
+"""The reference algorithm in torch, run beside ours."""
