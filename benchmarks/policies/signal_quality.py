@@ -1,4 +1,4 @@
-"""`python -m glus_edge.benchmarks.policies.signal_quality`: do the decoder's own scores tell good masks from bad, and there from not there?
+"""`python -m glus_edge.benchmarks.policies.signal_quality`: do the decoder's scores tell good masks from bad ones?
 
 Runs a bundle over a dataset, notes the signals of every mask beside its true IoU, and reports for each signal Spearman's
 correlation with the IoU (frames that show the object), the area under the ROC curve for IoU > 0.5 (the same frames), and

@@ -10,8 +10,8 @@ import pytest
 import torch
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from glus_edge.benchmarks import gpu
 from glus_edge.benchmarks.gpu import cases as gpu_cases
+from glus_edge.benchmarks.gpu import command as gpu
 from glus_edge.benchmarks.gpu import frames as gpu_frames
 from glus_edge.benchmarks.gpu import onnxruntime as gpu_onnxruntime
 from glus_edge.benchmarks.gpu import tensorrt as gpu_tensorrt

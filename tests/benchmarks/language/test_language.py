@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from glus_edge.benchmarks import language
+from glus_edge.benchmarks.language import command as language
 from glus_edge.benchmarks.language.case import random_inputs, step_flops, write_random_step
 from glus_edge.benchmarks.language.llama_cpp import LlamaPackage
 from glus_edge.benchmarks.language.prefill import Prefill

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_edge.benchmarks import policies
 from glus_edge.benchmarks.accuracy.evaluation import SentenceScore
 from glus_edge.benchmarks.datasets.dataset import Sentence
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
+from glus_edge.benchmarks.policies import command as policies
 from glus_edge.benchmarks.policies.journal import PolicyJournal
 from glus_edge.benchmarks.policies.list import FITTED, FIXED, fitted_threshold
 from glus_edge.benchmarks.policies.oracle import OracleRule, Truth

@@ -10,8 +10,8 @@ from glus_edge.export.checkpoint.checkpoint import Checkpoint
 from glus_edge.export.checkpoint.tensor_names import check_tensors, language_shapes
 from glus_edge.export.checkpoint.vision_tower import VisionTower
 from glus_edge.export.parity.language_reference import LanguageReference
-from glus_edge.export.synthetic import main, write_synthetic
 from glus_edge.export.synthetic import weights as synthetic_weights
+from glus_edge.export.synthetic.command import main, write_synthetic
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.export.tokenizer.tokenizer import write_tokenizer
 from glus_edge.export.vision.modules import load_modules

@@ -23,7 +23,7 @@ from glus_edge.runtime.language.conversation import Conversation
 
 pytestmark = pytest.mark.torch
 
-GOLDEN = Path(__file__).parents[1] / "data" / "golden_A"
+GOLDEN = Path(__file__).parents[2] / "data" / "golden_A"
 META = json.loads((GOLDEN / "meta.json").read_text())
 PROMPTS = META["runs"]["exp0"]["prompts_steps_0_to_6"]
 SENTENCE = META["runs"]["exp0"]["target_obj_passed"]

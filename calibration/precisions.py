@@ -1,6 +1,6 @@
 """What each precision costs in J&F and saves in bytes: one bundle written in several, each scored on the same videos.
 
-    python -m glus_edge.benchmarks.precisions --bundle fp32 [--fp16 BUNDLE] --output DIR [--videos N] [--clips generated]
+    python -m glus_edge.calibration.precisions --bundle fp32 [--fp16 BUNDLE] --output DIR [--videos N] [--clips generated]
 
 Variants and scores are kept in DIR as they are made: a run that was stopped goes on where it stood.
 """

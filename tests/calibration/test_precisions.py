@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from glus_edge.benchmarks import precisions
 from glus_edge.benchmarks.accuracy.evaluation import Rules, SentenceScore
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET
+from glus_edge.calibration import precisions
 
 pytestmark = pytest.mark.torch
 
