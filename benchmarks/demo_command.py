@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
-from glus_edge.benchmarks.datasets.dataset import ReferringVideo, Sentence
+from glus_edge.benchmarks.datasets.dataset import Expression, ReferringVideo
 from glus_edge.benchmarks.datasets.shipped_clip import ShippedClip
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import Request, add_engine_arguments, options_from_arguments, segment_into
@@ -92,6 +92,6 @@ def _scores(result: FrameResult, truth: NDArray[np.bool_]) -> list[tuple[float, 
     ]
 
 
-def _row(sentence: Sentence, width: int, region: float, boundary: float) -> str:
+def _row(sentence: Expression, width: int, region: float, boundary: float) -> str:
     mean = (region + boundary) / 2
     return f"{sentence.text:<{width}}  {sentence.kind:<10}  {mean:5.1f}  {region:5.1f}  {boundary:5.1f}"

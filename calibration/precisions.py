@@ -14,8 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from glus_edge.benchmarks.accuracy.bootstrap import Difference, Key, paired_bootstrap
-from glus_edge.benchmarks.accuracy.evaluation import Rules, SentenceScore, evaluate
+from glus_edge.benchmarks.accuracy.bootstrap import Key, PairedDifference, paired_bootstrap
+from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, SentenceScore, evaluate
 from glus_edge.benchmarks.datasets.dataset import (
     GENERATED,
     NO_TARGET,
@@ -62,13 +62,13 @@ VARIANTS = {
 SOURCE_NAME, HALF_NAME = "source", "fp16"
 
 
-class Row(NamedTuple):
+class PrecisionRow(NamedTuple):
     """One line of the table."""
 
     name: str
     size_bytes: int
     j_and_f: float
-    difference: Difference | None  # from the source; None of itself
+    difference: PairedDifference | None  # from the source; None of itself
 
 
 def main() -> int:
@@ -98,7 +98,7 @@ def main() -> int:
     return 0
 
 
-def run(arguments: argparse.Namespace) -> list[Row]:
+def run(arguments: argparse.Namespace) -> list[PrecisionRow]:
     """Makes and scores every variant; writes DIR/precisions.json. Errors: those of calibration and evaluation."""
     dataset = open_dataset(arguments.dataset)
     videos = video_count(dataset, arguments.videos)
@@ -110,10 +110,12 @@ def run(arguments: argparse.Namespace) -> list[Row]:
     if arguments.fp16 is not None:
         bundles[HALF_NAME] = arguments.fp16
     bundles |= variants(arguments.bundle, arguments.output, arguments.clips, arguments.count)
-    rows: list[Row] = []
+    rows: list[PrecisionRow] = []
     found: dict[str, dict[Key, float]] = {}
     for name, path in bundles.items():
-        scores = scored(path, dataset, videos, Rules(arguments.policy), arguments.output / f"{_plain(name)}.jsonl")
+        scores = scored(
+            path, dataset, videos, EvaluationRules(arguments.policy), arguments.output / f"{_plain(name)}.jsonl"
+        )
         found[name] = {(s.video, s.sentence): s.j_and_f for s in scores if s.kind != NO_TARGET}
         if not found[name]:
             raise InputError(
@@ -121,7 +123,7 @@ def run(arguments: argparse.Namespace) -> list[Row]:
             )
         mean = sum(found[name].values()) / len(found[name])
         difference = None if name == SOURCE_NAME else paired_bootstrap(found[name], found[SOURCE_NAME])
-        rows.append(Row(name, size_bytes(Bundle.open(path).manifest), mean, difference))
+        rows.append(PrecisionRow(name, size_bytes(Bundle.open(path).manifest), mean, difference))
         print(f"{name}: J&F {mean:.2f}", file=sys.stderr, flush=True)
     record = {
         "dataset": dataset.name,
@@ -165,7 +167,7 @@ def _write(bundle: Bundle, recipe: Recipe, scales: Scales, variant: Variant, pat
         write_bundle(bundle, lowered, scales, folder, _report)
 
 
-def scored(bundle: Path, dataset: Dataset, videos: int, rules: Rules, record: Path) -> list[SentenceScore]:
+def scored(bundle: Path, dataset: Dataset, videos: int, rules: EvaluationRules, record: Path) -> list[SentenceScore]:
     """Scores of the first videos, each kept in `record` as soon as it is there."""
     lines = record.read_text().splitlines() if record.is_file() else []
     head = json.dumps(

@@ -16,8 +16,13 @@ from glus_edge.export.checkpoint.vision_tower import VisionTower
 from glus_edge.export.language.language_graph import write_language_model
 from glus_edge.export.language.token_embedding import write_token_embedding
 from glus_edge.export.options import ExportOptions
-from glus_edge.export.parity.half_range import LARGEST, Peaks
-from glus_edge.export.parity.language_parity import Answers, Questions, measure_language_parity, reference_answers
+from glus_edge.export.parity.half_range import LARGEST, LayerPeaks
+from glus_edge.export.parity.language_parity import (
+    LanguageAnswers,
+    LanguageQuestions,
+    measure_language_parity,
+    reference_answers,
+)
 from glus_edge.export.parity.language_reference import LanguageReference
 from glus_edge.export.parity.parity import measure_parity
 from glus_edge.export.parity.portability import ALL, RUNTIME, portability_findings
@@ -171,7 +176,7 @@ class _Export:
     def _parity(self, prompt: PromptSettings, frames: Sequence[Frame]) -> dict[str, tuple[ParityEntry, ...]]:
         self.report("running language_model in torch")
         questions = self._questions(prompt, frames)
-        stored, peaks = StoredWeights(self.checkpoint, self.options.weights, self.options.compute), Peaks()
+        stored, peaks = StoredWeights(self.checkpoint, self.options.weights, self.options.compute), LayerPeaks()
         half = self.options.compute == "float16"
         observe = partial(peaks.see, "language_model") if half else None
         answers = reference_answers(LanguageReference(stored, self.modules.dimensions, observe), questions)
@@ -192,14 +197,14 @@ class _Export:
             parity[name] = measure_parity(name, path, self.signatures[name], self.options.compute, cases.pop(name))
         return parity
 
-    def _note_overflows(self, peaks: Peaks) -> None:
+    def _note_overflows(self, peaks: LayerPeaks) -> None:
         """Reported, and no error: `glus-edge build` finds out on the device which blocks to raise."""
         for name, peak in peaks.beyond().items():
             text = f"{peak.layer} reaches {peak.value:.1e} on the frames compared, beyond float16's {LARGEST:.0f}"
             self.report(f"warning: {name}: {text}: a GPU may give no numbers there; export with --precision fp32")
             self.notes[f"overflow_of_{name}"] = text
 
-    def _questions(self, prompt: PromptSettings, frames: Sequence[Frame]) -> Questions:
+    def _questions(self, prompt: PromptSettings, frames: Sequence[Frame]) -> LanguageQuestions:
         pixels = np.stack([clip_pixels(frame.rgb, self.modules.clip_image) for frame in frames])
         with torch.inference_mode():
             tokens = self.modules.clip_encoder(torch.from_numpy(pixels)).numpy()
@@ -208,9 +213,9 @@ class _Export:
         embedding = TokenEmbedding.open(
             self.folder / "token_embedding.npy", model.vocabulary_size, model.language_width
         )
-        return Questions(model, prompt, tokenizer, embedding, tokens, self.options.context_frames)
+        return LanguageQuestions(model, prompt, tokenizer, embedding, tokens, self.options.context_frames)
 
-    def _note_quantisation(self, questions: Questions, quantised: Answers) -> None:
+    def _note_quantisation(self, questions: LanguageQuestions, quantised: LanguageAnswers) -> None:
         """What the storage itself costs, apart from the graph: reported, with no tolerance."""
         (whole,) = reference_answers(LanguageReference(self.checkpoint, self.modules.dimensions), questions, steps=1)
         distance = np.linalg.norm(quantised.segment_embedding - whole.segment_embedding)

@@ -13,10 +13,10 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.shipped import shipped_bundle
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.loop.live_session import LiveSession
-from glus_edge.runtime.loop.propagation import Direction
+from glus_edge.runtime.loop.propagation import Propagation
 from glus_edge.runtime.loop.result import FrameResult
-from glus_edge.runtime.loop.sentence_batch import Engines, Session, SharedWork
-from glus_edge.runtime.pixels.tower_inputs import HostPixels, Pixels
+from glus_edge.runtime.loop.sentence_batch import Engines, SentenceBatch, SharedState
+from glus_edge.runtime.pixels.tower_inputs import HostTowerInputs, TowerInputs
 from glus_edge.runtime.policies.context import uniform_context
 from glus_edge.runtime.policies.key_frame import KeyFrame, candidate_frames, key_frame_index
 from glus_edge.runtime.policies.loop_rules import LoopRules, loop_choice
@@ -45,7 +45,7 @@ class SegmenterOptions:
     openvino: OpenVinoOptions = field(default_factory=OpenVinoOptions)
 
 
-def open_backend(bundle: Bundle, options: SegmenterOptions) -> tuple[Backend, Pixels | None]:
+def open_backend(bundle: Bundle, options: SegmenterOptions) -> tuple[Backend, TowerInputs | None]:
     """What runs a bundle, and what makes its pixels if not the host. EngineError: this machine does not have it."""
     if options.backend not in BACKENDS:
         raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
@@ -60,7 +60,7 @@ def open_backend(bundle: Bundle, options: SegmenterOptions) -> tuple[Backend, Pi
 class Segmenter:
     """A bundle with its engines open. Use it as a context manager, for as many videos as you like."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, pixels: Pixels | None = None) -> None:
+    def __init__(self, bundle: Bundle, backend: Backend, pixels: TowerInputs | None = None) -> None:
         """`pixels` makes the inputs of the image towers; the host does where none is given."""
         self.bundle = bundle
         self.backend = backend
@@ -68,7 +68,7 @@ class Segmenter:
             clip_encoder=backend.open("clip_encoder"),
             language_model=backend.open("language_model"),
             sam=SamEngines(*(backend.open(graph) for graph in SamEngines._fields)),
-            pixels=pixels or HostPixels(backend.device, bundle.manifest.clip, bundle.manifest.sam),
+            pixels=pixels or HostTowerInputs(backend.device, bundle.manifest.clip, bundle.manifest.sam),
         )
 
     @classmethod
@@ -136,14 +136,14 @@ class Segmenter:
         """
         choice = loop_choice(preset, policy, refresh, memory, lost)
         window = window_policy(choice.policy, self.bundle.manifest.window)
-        live = LiveSession(SharedWork(self.bundle, self._engines), window, choice.rules())
+        live = LiveSession(SharedState(self.bundle, self._engines), window, choice.rules())
         if len(sentences):
             live.add(*_checked(sentences))
         return live
 
-    def _session(self, sentences: Sequence[str], policy: str) -> Session:
+    def _session(self, sentences: Sequence[str], policy: str) -> SentenceBatch:
         window = window_policy(policy, self.bundle.manifest.window)
-        return Session(SharedWork(self.bundle, self._engines), _checked(sentences), window)
+        return SentenceBatch(SharedState(self.bundle, self._engines), _checked(sentences), window)
 
     def close(self) -> None:
         """Releases the engines."""
@@ -164,7 +164,7 @@ class VideoRun:
     """One pass over a video. Iterate it once; what it will do can be read beforehand."""
 
     def __init__(
-        self, session: Session, video: Video, context: tuple[int, ...], key_frame: int | None, rules: LoopRules
+        self, session: SentenceBatch, video: Video, context: tuple[int, ...], key_frame: int | None, rules: LoopRules
     ) -> None:
         self.video = video
         self.context_frames = context  # indices of the frames the language model sees throughout
@@ -197,7 +197,7 @@ class VideoRun:
             self._read_context()
         key, count = self.key_frame, self.video.frame_count
         self._session.tokens.pin(frozenset(self.context_frames) | {key})
-        forward = Direction(self._session, self.rules)
+        forward = Propagation(self._session, self.rules)
         with closing(self._ahead(key, count, 1)) as frames:
             first = self._next(frames)
             assert first is not None, "a video has a frame"
@@ -227,12 +227,12 @@ class VideoRun:
         """The context frame whose masks, were it the first, have the highest predicted IoU, the mean over sentences."""
 
         def confidence(index: int) -> float:
-            scores = Direction(self._session).step(self.video.read(index)).scores
+            scores = Propagation(self._session).step(self.video.read(index)).scores
             return sum(each.predicted_iou or 0.0 for each in scores) / len(scores)
 
         return max(dict.fromkeys(self.context_frames), key=confidence)
 
-    def _steps(self, direction: Direction, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
+    def _steps(self, direction: Propagation, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
         while (frame := self._next(frames)) is not None:
             yield frame, direction.step(frame)
 

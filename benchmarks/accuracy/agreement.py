@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glus_edge.benchmarks.accuracy.bootstrap import Difference, paired_bootstrap
-from glus_edge.benchmarks.accuracy.evaluation import ROW, Rules, SentenceScore, frame_row, score_of, summary
+from glus_edge.benchmarks.accuracy.bootstrap import PairedDifference, paired_bootstrap
+from glus_edge.benchmarks.accuracy.evaluation import ROW, EvaluationRules, SentenceScore, frame_row, score_of, summary
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Dataset, ReferringVideo
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.mask_signals import overlap
@@ -33,14 +33,19 @@ class Agreement:
     """What a table shows."""
 
     j_and_f: dict[str, float | None]  # the reference's, as in `Summary`
-    difference: Difference | None  # J&F of the runtime over the reference's; None where no sentence has a target
+    difference: PairedDifference | None  # J&F of the runtime over the reference's; None where no sentence has a target
     mean_iou: float  # of the two masks, over all frames
     least_iou: float  # on the frame where they differ most
     same: float  # share of frames with the same mask, pixel by pixel
 
 
 def run_beside(
-    segmenter: Segmenter, reference: "Reference", dataset: Dataset, videos: int, rules: Rules, progress: Progress
+    segmenter: Segmenter,
+    reference: "Reference",
+    dataset: Dataset,
+    videos: int,
+    rules: EvaluationRules,
+    progress: Progress,
 ) -> list[Pair]:
     """The first `videos` videos, one sentence at a time as the reference runs them. Nothing but one frame is held.
 
@@ -87,7 +92,9 @@ def agreement_lines(found: Agreement) -> Iterator[str]:
     )
 
 
-def _pair(segmenter: Segmenter, reference: "Reference", asked: ReferringVideo, place: int, rules: Rules) -> Pair:
+def _pair(
+    segmenter: Segmenter, reference: "Reference", asked: ReferringVideo, place: int, rules: EvaluationRules
+) -> Pair:
     sentence = asked.sentences[place]
     # Opened twice: the runtime decodes ahead in a thread of its own.
     with closing(asked.open()) as video, closing(asked.open()) as again:

@@ -10,7 +10,7 @@ Key = tuple[str, str]  # video and sentence
 RESAMPLES = 10_000
 
 
-class Difference(NamedTuple):
+class PairedDifference(NamedTuple):
     """How far the first run lies above the second."""
 
     mean: float  # over the sentences both have, in the units of the scores
@@ -23,7 +23,7 @@ class Difference(NamedTuple):
 
 def paired_bootstrap(
     first: Mapping[Key, float], second: Mapping[Key, float], resamples: int = RESAMPLES, seed: int = 0
-) -> Difference:
+) -> PairedDifference:
     """Compares scores of the same sentences. Sentences of one video share its frames, so videos are what is drawn.
 
     Raises ValueError where the two have no sentence in common.
@@ -40,7 +40,7 @@ def paired_bootstrap(
     draws = np.random.default_rng(seed).multinomial(len(videos), np.full(len(videos), 1 / len(videos)), resamples)
     means = (draws @ sums) / (draws @ counts)
     low, high = np.percentile(means, (2.5, 97.5))
-    return Difference(
+    return PairedDifference(
         mean=float(sums.sum() / counts.sum()),
         low=float(low),
         high=float(high),

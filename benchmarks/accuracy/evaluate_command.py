@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from glus_edge.benchmarks.accuracy.agreement import agreement, agreement_lines, run_beside
-from glus_edge.benchmarks.accuracy.bootstrap import Difference, Key, paired_bootstrap
-from glus_edge.benchmarks.accuracy.evaluation import Rules, Summary, evaluate, summary
+from glus_edge.benchmarks.accuracy.bootstrap import Key, PairedDifference, paired_bootstrap
+from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, Summary, evaluate, summary
 from glus_edge.benchmarks.datasets.dataset import GENERATED, NO_TARGET, open_dataset, video_count
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.benchmarks.reference.baseline import add_baseline_arguments, baseline_from_arguments, open_reference
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(arguments.dataset)
     videos = video_count(dataset, arguments.videos)
     choice = choice_from_arguments(arguments)
-    rules = Rules(**asdict(choice), key_frame=arguments.keyframe)
+    rules = EvaluationRules(**asdict(choice), key_frame=arguments.keyframe)
     baseline = baseline_from_arguments(arguments)
     beside = None
     with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
@@ -129,7 +129,7 @@ def read_scores(path: Path) -> dict[Key, float]:
         raise InputError(f"{path}: got {error!r}, expected a record of `glus-edge evaluate`") from error
 
 
-def _print(means: Summary, sentences: int, videos: int, difference: Difference | None) -> None:
+def _print(means: Summary, sentences: int, videos: int, difference: PairedDifference | None) -> None:
     print(f"{videos} videos, {sentences} sentences; points, 0 to 100")
     for kind, value in means.j_and_f.items():
         if value is not None:

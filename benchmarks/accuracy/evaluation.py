@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
-from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Dataset, ReferringVideo, Sentence
+from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Dataset, Expression, ReferringVideo
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.policies.key_frame import KeyFrame
 from glus_edge.runtime.segmenter import Segmenter
@@ -49,7 +49,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class Rules:
+class EvaluationRules:
     """How the videos are run; see `Segmenter.segment`."""
 
     policy: str = "exact"
@@ -60,7 +60,7 @@ class Rules:
 
 
 def evaluate(
-    segmenter: Segmenter, dataset: Dataset, videos: int, rules: Rules, progress: Progress
+    segmenter: Segmenter, dataset: Dataset, videos: int, rules: EvaluationRules, progress: Progress
 ) -> list[SentenceScore]:
     """Scores of the first `videos` videos, in order. Errors: those of the dataset and of `Segmenter.segment`."""
     scores: list[SentenceScore] = []
@@ -82,7 +82,7 @@ def summary(scores: Sequence[SentenceScore]) -> Summary:
     )
 
 
-def _scores(segmenter: Segmenter, asked: ReferringVideo, rules: Rules) -> list[SentenceScore]:
+def _scores(segmenter: Segmenter, asked: ReferringVideo, rules: EvaluationRules) -> list[SentenceScore]:
     """All sentences of one video, in one batch as far as the runtime's limit lets them.
 
     A key frame that the model chooses is each sentence's own, as in the paper: then they are run one by one.
@@ -112,7 +112,7 @@ def frame_row(
     return region_similarity(mask, true), boundary_accuracy(mask, true), not mask.any(), segmented, asked
 
 
-def score_of(video: str, sentence: Sentence, rows: NDArray[np.float64]) -> SentenceScore:
+def score_of(video: str, sentence: Expression, rows: NDArray[np.float64]) -> SentenceScore:
     """The score of one sentence from its frames' rows, [frames, ROW]."""
     region, boundary, empty, segmented, asked = (100 * rows.mean(axis=0)).tolist()
     return SentenceScore(

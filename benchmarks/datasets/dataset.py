@@ -14,7 +14,7 @@ GENERATED = "generated"
 NO_TARGET = "none"  # kind of a sentence that nothing in the video answers to
 
 
-class Sentence(NamedTuple):
+class Expression(NamedTuple):
     """One sentence of a video."""
 
     key: str  # unique in its video
@@ -31,7 +31,7 @@ class ReferringVideo(Protocol):
         ...
 
     @property
-    def sentences(self) -> Sequence[Sentence]:
+    def sentences(self) -> Sequence[Expression]:
         """At least one."""
         ...
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.datasets.dataset import GENERATED, Sentence
+from glus_edge.benchmarks.datasets.dataset import GENERATED, Expression
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
 from glus_edge.runtime.video.video import Video
 from glus_edge.training.data.video import HELD_OUT, GeneratedVideo, VideoSet, generate_set
@@ -31,8 +31,8 @@ class GeneratedReferringVideo:
     def __init__(self, name: str, video: GeneratedVideo) -> None:
         self.name = name
         self._video = video
-        self.sentences: Sequence[Sentence] = tuple(
-            Sentence(str(number), sentence.text, sentence.kind) for number, sentence in enumerate(video.sentences)
+        self.sentences: Sequence[Expression] = tuple(
+            Expression(str(number), sentence.text, sentence.kind) for number, sentence in enumerate(video.sentences)
         )
         self._masks = video.masks()  # [sentences, F, H, W]
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.datasets.coco_rle import RunLengthError, mask_from_rle
-from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Sentence
+from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Expression
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.frame import FrameSize
 from glus_edge.runtime.video.frame_folder import FrameFolder
@@ -21,7 +21,7 @@ _LAYOUT = f"expected a folder with {EXPRESSIONS}, {MASKS} and {IMAGES}, as MeViS
 
 
 class _Expression(NamedTuple):
-    sentence: Sentence
+    sentence: Expression
     annotations: tuple[str, ...]  # keys of mask_dict.json; what is meant is their union
 
 
@@ -71,7 +71,7 @@ class MevisDataset:
         for annotation in keys:
             if annotation not in self._masks:
                 raise InputError(f"{where}.anno_id: got {annotation}, expected an annotation of {MASKS}")
-        return _Expression(Sentence(key, text, kind if keys else NO_TARGET), keys)
+        return _Expression(Expression(key, text, kind if keys else NO_TARGET), keys)
 
 
 class MevisVideo:
@@ -86,7 +86,7 @@ class MevisVideo:
         masks: dict[str, Any],
     ) -> None:
         self.name = name
-        self.sentences: Sequence[Sentence] = tuple(expression.sentence for expression in expressions)
+        self.sentences: Sequence[Expression] = tuple(expression.sentence for expression in expressions)
         self._folder, self._frames, self._expressions, self._masks = folder, frames, expressions, masks
         self._size: FrameSize | None = None
 

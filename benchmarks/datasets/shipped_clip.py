@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.datasets.coco_rle import mask_from_rle
-from glus_edge.benchmarks.datasets.dataset import Sentence
+from glus_edge.benchmarks.datasets.dataset import Expression
 from glus_edge.runtime.bundle.shipped import shipped_clip
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.video import Video, open_video
@@ -27,8 +27,8 @@ class ShippedClip:
         path = self._folder / TRUTH
         try:
             entries = json.loads(path.read_bytes())["sentences"]
-            self.sentences: Sequence[Sentence] = tuple(
-                Sentence(str(number), str(entry["text"]), str(entry["kind"])) for number, entry in enumerate(entries)
+            self.sentences: Sequence[Expression] = tuple(
+                Expression(str(number), str(entry["text"]), str(entry["kind"])) for number, entry in enumerate(entries)
             )
             # [sentences, F, H, W]
             self._masks = np.stack([np.stack([mask_from_rle(code) for code in entry["masks"]]) for entry in entries])

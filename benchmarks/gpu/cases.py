@@ -34,8 +34,8 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
 from glus_edge.runtime.device.device import HostArray
 from glus_edge.runtime.engine_build.builder import PRECISIONS
-from glus_edge.runtime.engine_build.float32_reference import Call, record
-from glus_edge.runtime.engine_build.probe_video import SENTENCE, GateClip
+from glus_edge.runtime.engine_build.float32_reference import RecordedCall, record
+from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import EngineError, OutputError
 from glus_edge.runtime.onnx_rewrite.precision import write_in_precision
 from glus_edge.runtime.utils.machine import memory, usable_threads
@@ -55,7 +55,7 @@ class Case:
     path: Path
     precision: str  # 'fp16', and the weights' where they differ: 'fp16, int4'
     signature: GraphSignature
-    calls: list[Call]  # the outputs are ONNX Runtime's in float32 on the CPU
+    calls: list[RecordedCall]  # the outputs are ONNX Runtime's in float32 on the CPU
     work: Work  # of the last call
     seconds: dict[str, float] = field(default_factory=dict)  # what making it took: 'write', 'reference'
 
@@ -63,7 +63,7 @@ class Case:
 def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> Iterator[Case]:
     """The graphs of a bundle on what a clip gives them."""
     start = time.perf_counter()
-    calls = record(bundle, GateClip(frames), [SENTENCE], calls_per_graph=2).calls
+    calls = record(bundle, ProbeVideo(frames), [SENTENCE], calls_per_graph=2).calls
     seconds = {"reference": time.perf_counter() - start}  # of all, charged to the first
     for graph in graphs:
         yield _case(bundle, graph, calls[graph], seconds)
@@ -110,7 +110,7 @@ def random_case(size: str, bundle: Bundle, graph: str) -> Case:
     written = time.perf_counter()
     signature = bundle.signature(graph, LIMITS)
     inputs = random_inputs(signature)
-    call = Call(inputs, reference_outputs(path, signature, inputs))
+    call = RecordedCall(inputs, reference_outputs(path, signature, inputs))
     return _case(bundle, graph, [call], {"write": written - start, "reference": time.perf_counter() - written})
 
 
@@ -154,7 +154,7 @@ def _workers() -> int:
     return max(1, min(_MOST_WORKERS, usable_threads(), fitting))
 
 
-def _case(bundle: Bundle, graph: str, calls: list[Call], seconds: dict[str, float]) -> Case:
+def _case(bundle: Bundle, graph: str, calls: list[RecordedCall], seconds: dict[str, float]) -> Case:
     path, signature, entry = bundle.graph_path(graph), bundle.signature(graph, LIMITS), bundle.manifest.graphs[graph]
     sizes = axis_sizes(signature, calls[-1].inputs)
     precision = PRECISIONS[entry.compute]

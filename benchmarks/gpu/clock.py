@@ -38,7 +38,7 @@ class Clock:
         return self.budget_s - kept_s - self.elapsed_s
 
 
-class Deadline(BuildMonitor):
+class BuildDeadline(BuildMonitor):
     """Stops a compilation when the clock leaves no more than `kept_s`."""
 
     def __init__(self, clock: Clock, kept_s: float) -> None:

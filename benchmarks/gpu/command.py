@@ -21,7 +21,7 @@ from glus_edge.benchmarks.gpu.clock import Clock
 from glus_edge.benchmarks.gpu.frames import TORCH, Frames
 from glus_edge.benchmarks.gpu.onnxruntime import BACKEND, onnxruntime_rows, provider_missing
 from glus_edge.benchmarks.gpu.random_bundle import random_bundle
-from glus_edge.benchmarks.gpu.row import HEADER, Row, described
+from glus_edge.benchmarks.gpu.row import HEADER, GpuRow, described
 from glus_edge.benchmarks.gpu.tensorrt import TensorRtBench
 from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.export.synthetic.sizes import SIZES
@@ -91,29 +91,29 @@ class GpuBench:
         self._graphs = tuple(graph for graph in ORDER if graph in (options.graph or GRAPHS))
         self._cases: list[Case] = []
 
-    def rows(self) -> Iterator[Row]:
+    def rows(self) -> Iterator[GpuRow]:
         """A row for each backend and graph; a backend that is not here is one row that says why."""
         options, clock = self._options, self._clock
         with clock.phase("bundle"):
             bundle = Bundle.open(options.bundle) if options.bundle else random_bundle(SIZES[options.size], self._folder)
         if options.bundle:
-            yield Row(TORCH, "", "bf16", note="no model of a bundle: see --size, or `glus-edge bench --baseline`")
+            yield GpuRow(TORCH, "", "bf16", note="no model of a bundle: see --size, or `glus-edge bench --baseline`")
         else:
             yield from self._baseline_rows(bundle)
         for library in LIBRARIES:
             try:
                 tensorrt, cuda = load_tensorrt(library), open_cuda()
             except EngineError as error:
-                yield Row(library, "", "", note=str(error))
+                yield GpuRow(library, "", "", note=str(error))
                 continue
             with closing(TensorRtBench(tensorrt, cuda, bundle, clock, TIMED_LAST_S)) as bench:
                 yield from self._tensorrt_rows(bench, bundle)
         if missing := provider_missing():
-            yield Row(BACKEND, "", "", note=missing)
+            yield GpuRow(BACKEND, "", "", note=missing)
         else:
             yield from onnxruntime_rows(self._made(bundle), clock)
 
-    def _baseline_rows(self, bundle: Bundle) -> Iterator[Row]:
+    def _baseline_rows(self, bundle: Bundle) -> Iterator[GpuRow]:
         """The reference algorithm and its stages."""
         # Imported here: the processes that make graphs import this module, and need nothing of it.
         from glus_edge.benchmarks.gpu.torch import baseline_frames
@@ -124,13 +124,13 @@ class GpuBench:
         try:
             frames = baseline_frames(SIZES[self._options.size], bundle, self._clock, kept_s)
         except EngineError as error:
-            yield Row(TORCH, "", "bf16", note=str(error))
+            yield GpuRow(TORCH, "", "bf16", note=str(error))
             return
         self.frames.append(frames)
         yield from frames.stage_rows("bf16")
         yield frames.row()
 
-    def _tensorrt_rows(self, bench: TensorRtBench, bundle: Bundle) -> Iterator[Row]:
+    def _tensorrt_rows(self, bench: TensorRtBench, bundle: Bundle) -> Iterator[GpuRow]:
         for case in self._made(bundle):
             bench.build(case)
         bench.build_pixels()
@@ -140,7 +140,7 @@ class GpuBench:
         try:
             frames = bench.frames()
         except EngineError as error:
-            yield Row(bench.name, "frame", "", note=str(error))
+            yield GpuRow(bench.name, "frame", "", note=str(error))
             return
         baseline = next((each for each in self.frames if each.backend == TORCH), None)
         self.frames.append(frames)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from glus_edge.benchmarks.gpu.clock import Clock
-from glus_edge.benchmarks.gpu.row import Row, row_of_times
+from glus_edge.benchmarks.gpu.row import GpuRow, row_of_times
 from glus_edge.benchmarks.instruments.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, WARM_UP_FRAMES
 from glus_edge.runtime.bundle.signatures import GRAPHS
@@ -36,20 +36,22 @@ class Frames:
         """Over all measured frames."""
         return 1e3 * len(self.milliseconds) / sum(self.milliseconds)
 
-    def row(self, baseline: "Frames | None" = None) -> Row:
+    def row(self, baseline: "Frames | None" = None) -> GpuRow:
         """A row of the table, with the ratio to a baseline."""
         note = f"{self.policy}, 1 sentence: {self.frames_per_second:.2f} frames/s"
         if self.segmented < len(self.milliseconds):
             note += f", only {self.segmented} of {len(self.milliseconds)} with [SEG]"
         if baseline is not None:
             note += f", {self.frames_per_second / baseline.frames_per_second:.2f} times {baseline.backend}"
-        return row_of_times(Row(self.backend, "frame", ""), self.milliseconds, note=note)
+        return row_of_times(GpuRow(self.backend, "frame", ""), self.milliseconds, note=note)
 
-    def stage_rows(self, precision: str) -> Iterator[Row]:
+    def stage_rows(self, precision: str) -> Iterator[GpuRow]:
         """The stages that are graphs."""
         for graph in GRAPHS:
             if graph in self.stages:
-                yield Row(self.backend, graph, precision, p50_ms=self.stages[graph], note="in its place in the frame")
+                yield GpuRow(
+                    self.backend, graph, precision, p50_ms=self.stages[graph], note="in its place in the frame"
+                )
 
 
 class _Step(NamedTuple):

@@ -9,7 +9,7 @@ import onnxruntime
 
 from glus_edge.benchmarks.gpu.cases import Case
 from glus_edge.benchmarks.gpu.clock import Clock
-from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, Row, row_of_times
+from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, row_of_times
 from glus_edge.runtime.diagnostics.execution_providers import PROVIDER_ERRORS
 from glus_edge.runtime.engine_build.accuracy_gate import closeness
 
@@ -22,10 +22,10 @@ def provider_missing() -> str:
     return "" if PROVIDER in available else f"{PROVIDER}: not in this ONNX Runtime, which has {', '.join(available)}"
 
 
-def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVIDER) -> Iterator[Row]:
+def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVIDER) -> Iterator[GpuRow]:
     """A row a graph; one that says why where it does not run, or where there is no time left."""
     for case in cases:
-        row = Row(BACKEND, case.graph, case.precision)
+        row = GpuRow(BACKEND, case.graph, case.precision)
         if clock.left_s() < 0:
             yield replace(row, note=f"not run: the {clock.budget_s:.0f} s are up; see --seconds")
             continue
@@ -37,13 +37,13 @@ def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVID
         yield row
 
 
-def _measured(row: Row, case: Case, provider: str) -> Row:
+def _measured(row: GpuRow, case: Case, provider: str) -> GpuRow:
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(case.path), settings, providers=[provider])
     used = session.get_providers()[0]
     if used != provider:
-        return Row(row.backend, row.graph, row.precision, note=f"fell back to {used}; see `glus-edge doctor`")
+        return GpuRow(row.backend, row.graph, row.precision, note=f"fell back to {used}; see `glus-edge doctor`")
     call = case.calls[-1]
     names = list(call.outputs)
     found = dict(zip(names, session.run(names, call.inputs), strict=True))

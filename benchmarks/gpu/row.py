@@ -13,7 +13,7 @@ HEADER = f"{'backend':<18}{'graph':<18}{'':<12}" + "".join(f"{name:>{width}}" fo
 
 
 @dataclass(frozen=True)
-class Row:
+class GpuRow:
     """One graph on one backend, or whole frames."""
 
     backend: str
@@ -29,12 +29,12 @@ class Row:
     note: str = ""  # why there is no figure, or what the figure holds
 
 
-def row_of_times(row: Row, times: Sequence[float], **others: Any) -> Row:
+def row_of_times(row: GpuRow, times: Sequence[float], **others: Any) -> GpuRow:
     """The row with the median and the ninth decile of these milliseconds, and other fields."""
     return replace(row, p50_ms=statistics.median(times), p90_ms=statistics.quantiles(times, n=10)[-1], **others)
 
 
-def described(row: Row) -> str:
+def described(row: GpuRow) -> str:
     """One line of the table."""
     figures = [(row.p50_ms, ".3f", 9), (row.p90_ms, ".3f", 9), (row.cosine, ".5f", 10), (row.relative_l2, ".1e", 10)]
     figures += [(row.share, ".0%", 7), (row.plan_mb, ".1f", 9)]

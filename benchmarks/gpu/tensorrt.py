@@ -7,11 +7,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from glus_edge.benchmarks.gpu.cases import LIMITS, Case
-from glus_edge.benchmarks.gpu.clock import Clock, Deadline
+from glus_edge.benchmarks.gpu.clock import BuildDeadline, Clock
 from glus_edge.benchmarks.gpu.frames import Frames, our_frames
-from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, Row, row_of_times
+from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, row_of_times
 from glus_edge.benchmarks.instruments.device_peak import event_ms, measure_device_peak
-from glus_edge.benchmarks.instruments.peak import Peak
+from glus_edge.benchmarks.instruments.peak import MachinePeak
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature
 from glus_edge.runtime.device.cuda_api import Cuda
@@ -19,7 +19,7 @@ from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.engine_build.accuracy_gate import difference
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
-from glus_edge.runtime.pixels.tower_inputs import DevicePixels
+from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.tensorrt.engine import TensorRtEngine
 from glus_edge.runtime.tensorrt.library import TensorRt
@@ -37,13 +37,13 @@ class TensorRtBench:
         self.name, self.device = tensorrt.library, CudaDevice(cuda)
         self._tensorrt, self._cuda, self._bundle = tensorrt, cuda, bundle
         self._clock, self._kept_s = clock, kept_s
-        self._rows: dict[str, Row] = {}  # what building came to; a note says why there is no engine
+        self._rows: dict[str, GpuRow] = {}  # what building came to; a note says why there is no engine
         self._plans: dict[str, Any] = {}
         self._engines: dict[str, TensorRtEngine] = {}
 
     def build(self, case: Case) -> None:
         """The plan of a case, if there is time for it."""
-        row = Row(self.name, case.graph, case.precision)
+        row = GpuRow(self.name, case.graph, case.precision)
         self._rows[case.graph] = self._built(row, case.path, case.signature)
 
     def build_pixels(self) -> None:
@@ -55,11 +55,11 @@ class TensorRtBench:
                 signature = graph_signature(self._bundle, graph, LIMITS)
                 path = Path(folder) / f"{graph}.onnx"
                 path.write_bytes(preprocess_graph(graph, signature))
-                self._rows[graph] = self._built(Row(self.name, graph, "fp32"), path, signature)
+                self._rows[graph] = self._built(GpuRow(self.name, graph, "fp32"), path, signature)
 
-    def rows(self, cases: Iterable[Case]) -> Iterator[Row]:
+    def rows(self, cases: Iterable[Case]) -> Iterator[GpuRow]:
         """What the device can do, then each graph: loaded, compared, timed. The engines stay, for `frames`."""
-        peaks: dict[str, Peak] = {}
+        peaks: dict[str, MachinePeak] = {}
         for case in cases:
             row = self._rows[case.graph]
             if row.note:
@@ -71,7 +71,7 @@ class TensorRtBench:
                     if dtype not in peaks:
                         peak = peaks[dtype] = measure_device_peak(self._tensorrt, self._cuda, dtype)
                         speeds = f"{peak.flops_per_second / 1e12:.1f} TFLOP/s, {peak.bytes_per_second / 1e9:.0f} GB/s"
-                        yield Row(self.name, "peak", f"fp{dtype[5:]}", note=f"product and copy: {speeds}")
+                        yield GpuRow(self.name, "peak", f"fp{dtype[5:]}", note=f"product and copy: {speeds}")
                     row = self._measured(row, case, peaks[dtype])
             except EngineError as error:
                 row = replace(row, note=str(error))
@@ -85,7 +85,7 @@ class TensorRtBench:
         with self._clock.phase(f"{self.name}: frames"):
             clip, sam = (self.open(graph) for graph in PREPROCESS_GRAPHS)
             manifest = self._bundle.manifest
-            segmenter = Segmenter(self._bundle, self, DevicePixels(clip, sam, manifest.clip, manifest.sam))
+            segmenter = Segmenter(self._bundle, self, DeviceTowerInputs(clip, sam, manifest.clip, manifest.sam))
             return our_frames(segmenter, self._clock, kept_s=0)
 
     def open(self, graph: str) -> TensorRtEngine:
@@ -103,8 +103,8 @@ class TensorRtBench:
         self._engines.clear()
         self._plans.clear()
 
-    def _built(self, row: Row, path: Path, signature: GraphSignature) -> Row:
-        deadline = Deadline(self._clock, self._kept_s)
+    def _built(self, row: GpuRow, path: Path, signature: GraphSignature) -> GpuRow:
+        deadline = BuildDeadline(self._clock, self._kept_s)
         if self._clock.left_s(self._kept_s) < 0:
             return replace(row, note=f"not built: the {self._clock.budget_s:.0f} s are up; see --seconds")
         try:
@@ -116,7 +116,7 @@ class TensorRtBench:
         self._plans[row.graph] = plan.data
         return replace(row, build_s=plan.build_s, plan_mb=plan.size_bytes / 1e6)
 
-    def _measured(self, row: Row, case: Case, peak: Peak) -> Row:
+    def _measured(self, row: GpuRow, case: Case, peak: MachinePeak) -> GpuRow:
         engine = self.open(case.graph)
         found = difference(engine, case.calls)
         times = event_times(engine, self._cuda, case)
@@ -143,7 +143,7 @@ def event_times(engine: TensorRtEngine, cuda: Cuda, case: Case) -> list[float]:
     return event_ms(cuda, engine.stream, lambda: engine.run(inputs, outputs), WARM_UP, MEASURED)
 
 
-def floor_ms(case: Case, peak: Peak) -> float:
+def floor_ms(case: Case, peak: MachinePeak) -> float:
     """The least a call can take: the longer of its arithmetic and of moving its weights, inputs and outputs once."""
     call = case.calls[-1]
     tensors = sum(values.nbytes for values in (*call.inputs.values(), *call.outputs.values()))

@@ -28,7 +28,7 @@ class FrameSample(NamedTuple):
 
 
 @dataclass
-class Block:
+class FrameBlock:
     """Consecutive frames."""
 
     frames: list[FrameSample]
@@ -57,12 +57,12 @@ class Contender:
         self._backend = backend
         self._results = segmenter.segment(video, self.sentences, **asdict(choice)).with_frames()
 
-    def block(self, frames: int = BLOCK_FRAMES) -> Block:
+    def block(self, frames: int = BLOCK_FRAMES) -> FrameBlock:
         """Runs the next frames of the video."""
         self._backend.take()
         start = time.process_time()
         samples = [self._frame() for _ in range(frames)]
-        return Block(samples, (time.process_time() - start) * 1e3, self._backend.take())
+        return FrameBlock(samples, (time.process_time() - start) * 1e3, self._backend.take())
 
     def close(self) -> None:
         """Ends the run, and the decoding ahead of it."""

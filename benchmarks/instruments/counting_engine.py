@@ -10,7 +10,7 @@ from glus_edge.runtime.bundle.signatures import GraphSignature
 from glus_edge.runtime.device.device import Array
 
 
-class Call(NamedTuple):
+class CountedCall(NamedTuple):
     """A call of a graph, as far as its work depends on it."""
 
     graph: str
@@ -21,7 +21,7 @@ class Call(NamedTuple):
 class Counts:
     """What ran since the last `take`."""
 
-    calls: Counter[Call] = field(default_factory=Counter)
+    calls: Counter[CountedCall] = field(default_factory=Counter)
     tensor_bytes: int = 0  # of all inputs and outputs
 
 
@@ -47,7 +47,7 @@ class CountingEngine:
         self._engine.run(inputs, outputs)
         sizes = axis_sizes(self.signature, inputs)
         counts = self._backend.counts
-        counts.calls[Call(self.name, tuple(sorted(sizes.items())))] += 1
+        counts.calls[CountedCall(self.name, tuple(sorted(sizes.items())))] += 1
         counts.tensor_bytes += sum(array.nbytes for array in (*inputs.values(), *outputs.values()))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from glus_edge.benchmarks.instruments.peak import REPEATS, Peak
+from glus_edge.benchmarks.instruments.peak import REPEATS, MachinePeak
 from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_device import CudaDevice
@@ -23,7 +23,7 @@ COPIED_BYTES = 256 << 20  # beyond every cache
 
 def measure_device_peak(
     tensorrt: TensorRt, cuda: Cuda, dtype: str, *, side: int = SIDE, copied_bytes: int = COPIED_BYTES
-) -> Peak:
+) -> MachinePeak:
     """The best of several timings each; `dtype`: 'float16' or 'float32', which is not TF32. EngineError: as for a build."""
     device = CudaDevice(cuda)
     tensors = [TensorSignature(name, dtype, (side, side)) for name in ("left", "right", "product")]
@@ -42,7 +42,7 @@ def measure_device_peak(
     product_ms = best_ms(cuda, engine.stream, lambda: engine.run(inputs, outputs))
     copy_ms = best_ms(cuda, device.stream(), lambda: device.copy(target, source))
     engine.close()
-    return Peak(dtype, 2 * side**3 / product_ms * 1e3, 2 * copied_bytes / copy_ms * 1e3)
+    return MachinePeak(dtype, 2 * side**3 / product_ms * 1e3, 2 * copied_bytes / copy_ms * 1e3)
 
 
 def best_ms(cuda: Cuda, stream: CudaStream, work: Callable[[], None]) -> float:

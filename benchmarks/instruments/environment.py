@@ -7,9 +7,9 @@ from importlib.metadata import PackageNotFoundError, version
 from platform import machine, python_version, release, system
 
 from glus_edge.runtime.utils.machine import (
+    FreeSpace,
     NvidiaDevices,
     Processor,
-    Space,
     memory,
     nvidia_devices,
     processor,
@@ -37,7 +37,7 @@ class Environment:
     date: str  # UTC, ISO 8601
     processor: Processor
     nvidia: NvidiaDevices
-    memory: Space | None  # None where the system does not say
+    memory: FreeSpace | None  # None where the system does not say
     threads: int  # that each graph was given
     system: str
     python: str

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.instruments.graph_work import GraphWork
-from glus_edge.benchmarks.language.prefill import Prefill
+from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.export.language.language_graph import write_language_model
 from glus_edge.export.synthetic.blocks import SyntheticBlocks
@@ -23,7 +23,7 @@ def write_random_step(config: LanguageConfig, path: Path) -> None:
     write_language_model(source, dimensions, path, COMPUTE, "int4", blocks=source.blocks)
 
 
-def random_inputs(config: LanguageConfig, prefill: Prefill) -> dict[str, NDArray[Any]]:
+def random_inputs(config: LanguageConfig, prefill: PrefillCase) -> dict[str, NDArray[Any]]:
     """One sentence whose new rows see all cached ones, which lie in the shared prefix; activations of order one."""
     generator = np.random.default_rng(0)
     sizes = axis_sizes(prefill)
@@ -39,12 +39,12 @@ def random_inputs(config: LanguageConfig, prefill: Prefill) -> dict[str, NDArray
     return inputs
 
 
-def step_flops(path: Path, prefill: Prefill) -> int:
+def step_flops(path: Path, prefill: PrefillCase) -> int:
     """Of the matrix products of one call."""
     return GraphWork(path).work(axis_sizes(prefill)).flops
 
 
-def axis_sizes(prefill: Prefill) -> dict[str, int]:
+def axis_sizes(prefill: PrefillCase) -> dict[str, int]:
     """The graph's varying dimensions."""
     sizes = {"sentences": 1, "new_tokens": prefill.new, "prefix_tokens": prefill.cached, "past_tokens": 0}
     return sizes | {"all_tokens": prefill.cached + prefill.new}

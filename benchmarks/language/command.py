@@ -20,10 +20,10 @@ from glus_edge.benchmarks.instruments.environment import PACKAGES, environment
 from glus_edge.benchmarks.language.case import random_inputs, step_flops, write_random_step
 from glus_edge.benchmarks.language.gguf import write_random_gguf
 from glus_edge.benchmarks.language.llama_cpp import LlamaBench, LlamaProcess
-from glus_edge.benchmarks.language.prefill import Prefill, Runner
+from glus_edge.benchmarks.language.prefill import PrefillCase, PrefillRunner
 from glus_edge.benchmarks.language.products import KINDS, Product
 from glus_edge.benchmarks.language.runners import OnnxRuntimeStep, OpenVinoStep
-from glus_edge.benchmarks.language.table import Figures, LanguageReport, figures, table
+from glus_edge.benchmarks.language.table import LanguageReport, StepFigures, figures, table
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError, OutputError
 from glus_edge.runtime.utils.atomic_file import check_file, write_file
@@ -32,7 +32,7 @@ from glus_edge.runtime.utils.progress import Progress, terminal_bar
 from glus_edge.runtime.utils.schema import to_json
 
 LLAMA_CPP = "llama.cpp, Q4_0"
-Openers = Mapping[str, Callable[[], Runner]]
+Openers = Mapping[str, Callable[[], PrefillRunner]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class LanguageBenchSettings:
 
     size: str = "glus-7b"  # of SIZES
     layers: int | None = None  # only the first so many of them
-    prefill: Prefill = field(default_factory=Prefill)
+    prefill: PrefillCase = field(default_factory=PrefillCase)
     rounds: int = 5  # after one that is not counted
     llama_bench: Path | None = None  # the program; None: the package llama-cpp-python
 
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
     given = parser.parse_args(arguments)
     try:
-        prefill = Prefill(given.new, given.cached, thread_count(given.threads))
+        prefill = PrefillCase(given.new, given.cached, thread_count(given.threads))
         settings = LanguageBenchSettings(given.size, given.layers, prefill, given.rounds, given.llama_bench)
         if given.folder is not None and not given.folder.is_dir():
             raise InputError(f"--folder {given.folder}: no such folder, expected one with room for both models")
@@ -137,7 +137,7 @@ def measure(settings: LanguageBenchSettings, folder: Path, progress: Progress) -
         flops=flops,
         products={kind: 1 / min(turns) for kind, turns in each.items()},
         rows=[
-            Figures(name, note=missing[name])
+            StepFigures(name, note=missing[name])
             if name in missing
             else figures(name, seconds[name], flops, each, None if name == LLAMA_CPP else baseline)
             for name in openers
@@ -146,11 +146,11 @@ def measure(settings: LanguageBenchSettings, folder: Path, progress: Progress) -
 
 
 def in_turns(
-    openers: Openers, products: Mapping[str, Runner], rounds: int, progress: Progress
+    openers: Openers, products: Mapping[str, PrefillRunner], rounds: int, progress: Progress
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Seconds of every runner, one a round after a first that is not counted; why others are missing."""
     with ExitStack() as stack:
-        runners: dict[str, Runner] = dict(products)
+        runners: dict[str, PrefillRunner] = dict(products)
         missing: dict[str, str] = {}
         for name, opened in openers.items():
             try:

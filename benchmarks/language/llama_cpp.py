@@ -16,7 +16,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from glus_edge.benchmarks.language.prefill import Prefill
+from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.runtime.errors import EngineError
 
 _INSTALL = "pip install llama-cpp-python, which compiles it, or give a llama-bench with --llama-bench"
@@ -29,7 +29,7 @@ class LlamaProcess:
     with OpenVINO its next product was an illegal instruction.
     """
 
-    def __init__(self, model: Path, prefill: Prefill) -> None:
+    def __init__(self, model: Path, prefill: PrefillCase) -> None:
         """See LlamaPackage."""
         self._pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
         try:
@@ -56,7 +56,7 @@ class LlamaProcess:
 _opened: list["LlamaPackage"] = []  # of the other process
 
 
-def _open(model: Path, prefill: Prefill) -> float:
+def _open(model: Path, prefill: PrefillCase) -> float:
     _opened.append(LlamaPackage(model, prefill))
     return 0.0
 
@@ -68,7 +68,7 @@ def _seconds() -> float:
 class LlamaPackage:
     """Implements Runner. The cached rows are computed once; those of a call are forgotten again before the next."""
 
-    def __init__(self, model: Path, prefill: Prefill) -> None:
+    def __init__(self, model: Path, prefill: PrefillCase) -> None:
         """EngineError: the package is not installed, or cannot load the model."""
         self._library = library = load_llama_cpp()
         self._prefill = prefill
@@ -117,7 +117,7 @@ class LlamaPackage:
 class LlamaBench:
     """Implements Runner over a program that loads the model anew for every call, warms up, and times one prefill."""
 
-    def __init__(self, program: Path, model: Path, prefill: Prefill) -> None:
+    def __init__(self, program: Path, model: Path, prefill: PrefillCase) -> None:
         self._command = [str(program), "-m", str(model), "-p", str(prefill.new), "-n", "0", "-d", str(prefill.cached)]
         self._command += ["-t", str(prefill.threads), "-r", "1", "-o", "json"]
 

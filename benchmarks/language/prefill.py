@@ -5,7 +5,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True)
-class Prefill:
+class PrefillCase:
     """What is computed; the defaults are one frame of one sentence in a `window` conversation of GLUS-7B."""
 
     new: int = 110  # rows computed
@@ -13,7 +13,7 @@ class Prefill:
     threads: int = 2
 
 
-class Runner(Protocol):
+class PrefillRunner(Protocol):
     """A model that is loaded, ready to compute a call again."""
 
     def seconds(self) -> float:

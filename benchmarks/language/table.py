@@ -6,13 +6,13 @@ from statistics import median
 
 from glus_edge.benchmarks.instruments.environment import Environment
 from glus_edge.benchmarks.instruments.statistics import Ratio, ratio
-from glus_edge.benchmarks.language.prefill import Prefill
+from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.benchmarks.language.products import KINDS, ROWS, SIDE
 from glus_edge.benchmarks.latency.bench_table import columns
 
 
 @dataclass(frozen=True)
-class Figures:
+class StepFigures:
     """One way to compute the step."""
 
     name: str
@@ -30,10 +30,10 @@ class LanguageReport:
     size: str  # of SIZES
     layers: int
     all_layers: int  # that the size has
-    prefill: Prefill
+    prefill: PrefillCase
     flops: int  # of a call: matrix products as our graph does them
     products: dict[str, float]  # best rate of each of KINDS, FLOP/s
-    rows: list[Figures]
+    rows: list[StepFigures]
 
 
 def figures(
@@ -42,10 +42,10 @@ def figures(
     flops: int,
     product_seconds: Mapping[str, Sequence[float]],
     llama_cpp: Sequence[float] | None,
-) -> Figures:
+) -> StepFigures:
     """product_seconds: of one FLOP of each kind of product, one a round; llama_cpp: of a call, None where it is missing."""
     each = [call / flops for call in seconds]
-    return Figures(
+    return StepFigures(
         name,
         list(seconds),
         flops / median(seconds),
@@ -77,7 +77,7 @@ def _subset(report: LanguageReport) -> str:
     return f"the first {report.layers} of its {report.all_layers} layers only"
 
 
-def _row(row: Figures) -> tuple[str, ...]:
+def _row(row: StepFigures) -> tuple[str, ...]:
     ms = [1e3 * seconds for seconds in row.seconds]
     against = row.against_llama_cpp
     return (

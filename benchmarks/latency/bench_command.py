@@ -8,7 +8,7 @@ from typing import Any
 from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES
 from glus_edge.benchmarks.instruments.device_peak import measure_device_peak
 from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES, environment
-from glus_edge.benchmarks.instruments.peak import Peak, measure_peak
+from glus_edge.benchmarks.instruments.peak import MachinePeak, measure_peak
 from glus_edge.benchmarks.latency.bench_report import figures
 from glus_edge.benchmarks.latency.bench_table import table
 from glus_edge.benchmarks.latency.measurement import BenchSettings, measure
@@ -116,7 +116,7 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
     )
 
 
-def _peak(backend: str, provider: str, manifest: Manifest) -> Peak | None:
+def _peak(backend: str, provider: str, manifest: Manifest) -> MachinePeak | None:
     """Of what the engines ran on; None where it cannot be timed."""
     if backend in LIBRARIES:
         half = any(graph.compute == "float16" for graph in manifest.graphs.values())

@@ -1,13 +1,13 @@
-"""Figures from measured blocks: per contender, against the baseline, and as shares of what the machine can do."""
+"""BenchFigures from measured blocks: per contender, against the baseline, and as shares of what the machine can do."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from glus_edge.benchmarks.instruments.contender import Block, FrameSample
+from glus_edge.benchmarks.instruments.contender import FrameBlock, FrameSample
 from glus_edge.benchmarks.instruments.graph_work import GraphWork
-from glus_edge.benchmarks.instruments.peak import Peak
+from glus_edge.benchmarks.instruments.peak import MachinePeak
 from glus_edge.benchmarks.instruments.statistics import Ratio, Timing, ratio, timing
 from glus_edge.benchmarks.latency.measurement import BASELINE, Key, Measured
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -35,7 +35,7 @@ class PeakShare:
 
 
 @dataclass(frozen=True)
-class Figures:
+class BenchFigures:
     """One contender."""
 
     policy: str
@@ -56,20 +56,22 @@ class Figures:
     against_one_sentence: Ratio | None  # time a frame, over that of one sentence with the same policy
 
 
-def figures(measured: Mapping[Key, Measured], bundle: Bundle, peak: Peak | None) -> list[Figures]:
+def figures(measured: Mapping[Key, Measured], bundle: Bundle, peak: MachinePeak | None) -> list[BenchFigures]:
     """In the order they were asked for, the baseline first if there is one."""
     works = {graph: GraphWork(bundle.graph_path(graph)) for graph in GRAPHS}
     return [_figures(key, measured, works, peak) for key in measured]
 
 
-def _figures(key: Key, measured: Mapping[Key, Measured], works: Mapping[str, GraphWork], peak: Peak | None) -> Figures:
+def _figures(
+    key: Key, measured: Mapping[Key, Measured], works: Mapping[str, GraphWork], peak: MachinePeak | None
+) -> BenchFigures:
     (policy, sentences), rounds = key, measured[key].rounds
     frames = _frames(rounds)
     seconds = sum(block.milliseconds for block in rounds) / 1e3
     one = measured.get((policy, 1))
     other = measured[BASELINE].rounds if BASELINE in measured and key != BASELINE else None
     work = None if key == BASELINE else _work(rounds, works)
-    return Figures(
+    return BenchFigures(
         policy=policy,
         sentences=sentences,
         frames=len(frames),
@@ -91,11 +93,11 @@ def _figures(key: Key, measured: Mapping[Key, Measured], works: Mapping[str, Gra
     )
 
 
-def _frames(rounds: Sequence[Block]) -> list[FrameSample]:
+def _frames(rounds: Sequence[FrameBlock]) -> list[FrameSample]:
     return [frame for block in rounds for frame in block.frames]
 
 
-def _milliseconds(rounds: Sequence[Block], times: int = 1) -> list[float]:
+def _milliseconds(rounds: Sequence[FrameBlock], times: int = 1) -> list[float]:
     return [times * block.milliseconds for block in rounds]
 
 
@@ -105,7 +107,7 @@ def _stages(frames: Sequence[FrameSample]) -> dict[str, Timing]:
     return {name: timing([frame.stages.get(name, 0.0) for frame in frames]) for name in names}
 
 
-def _work(rounds: Sequence[Block], works: Mapping[str, GraphWork]) -> FrameWork:
+def _work(rounds: Sequence[FrameBlock], works: Mapping[str, GraphWork]) -> FrameWork:
     frames = len(_frames(rounds))
     calls = dict.fromkeys(GRAPHS, 0.0)
     tokens = flops = weight_bytes = 0
@@ -121,7 +123,7 @@ def _work(rounds: Sequence[Block], works: Mapping[str, GraphWork]) -> FrameWork:
     return FrameWork(calls, tokens / frames, flops / frames, weight_bytes / frames, tensor_bytes / frames)
 
 
-def _share(work: FrameWork, seconds: float, peak: Peak) -> PeakShare:
+def _share(work: FrameWork, seconds: float, peak: MachinePeak) -> PeakShare:
     arithmetic = work.flops / peak.flops_per_second
     transport = (work.weight_bytes + work.tensor_bytes) / peak.bytes_per_second
     return PeakShare(arithmetic / seconds, transport / seconds, 1e3 * max(arithmetic, transport))

@@ -3,13 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from glus_edge.benchmarks.instruments.environment import Environment
-from glus_edge.benchmarks.instruments.peak import Peak
+from glus_edge.benchmarks.instruments.peak import MachinePeak
 from glus_edge.benchmarks.instruments.statistics import Ratio
-from glus_edge.benchmarks.latency.bench_report import Figures
-from glus_edge.benchmarks.latency.measurement import Memory
+from glus_edge.benchmarks.latency.bench_report import BenchFigures
+from glus_edge.benchmarks.latency.measurement import MemoryUse
 
 
-def table(results: Sequence[Figures], memory: Memory, peak: Peak | None, where: Environment) -> Iterator[str]:
+def table(
+    results: Sequence[BenchFigures], memory: MemoryUse, peak: MachinePeak | None, where: Environment
+) -> Iterator[str]:
     """Lines of text."""
     yield f"{where.processor.name}, {where.threads} threads, {where.date}"
     if peak:
@@ -63,7 +65,7 @@ def table(results: Sequence[Figures], memory: Memory, peak: Peak | None, where: 
         yield f"NOTE: the language model answered [SEG] on {least:.0%} of frames only; the others skip SAM 2"
 
 
-def _row(result: Figures) -> tuple[str, ...]:
+def _row(result: BenchFigures) -> tuple[str, ...]:
     timing, work, share = result.frame_ms, result.work, result.peak_share
     return (
         _name(result),
@@ -82,12 +84,12 @@ def _row(result: Figures) -> tuple[str, ...]:
     )
 
 
-def _stage(result: Figures, stage: str) -> str:
+def _stage(result: BenchFigures, stage: str) -> str:
     timing = result.stages_ms.get(stage)
     return f"{timing.p50:.1f} / {timing.p99:.1f}" if timing else ""
 
 
-def _name(result: Figures) -> str:
+def _name(result: BenchFigures) -> str:
     return f"{result.policy}, {result.sentences}"
 
 

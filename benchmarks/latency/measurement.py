@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from glus_edge.benchmarks.instruments.bench_video import bench_sentences, bench_video
-from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, WARM_UP_FRAMES, Block, Contender
+from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, WARM_UP_FRAMES, Contender, FrameBlock
 from glus_edge.benchmarks.instruments.counting_engine import CountingBackend
 from glus_edge.benchmarks.instruments.resident import peak_bytes, resident_bytes
 from glus_edge.benchmarks.reference.baseline import BaselineSource
@@ -44,7 +44,7 @@ class BenchSettings:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryUse:
     """Resident bytes of the runtime's process; None where the system does not say."""
 
     opened: int | None  # graphs loaded, nothing run
@@ -54,10 +54,10 @@ class Memory:
     baseline_peak: int | None  # of the baseline's own process
 
 
-class Runner(Protocol):
+class BlockRunner(Protocol):
     """Whoever runs blocks of frames."""
 
-    def block(self, frames: int = ...) -> Block:
+    def block(self, frames: int = ...) -> FrameBlock:
         """The next frames of its video."""
 
 
@@ -65,8 +65,8 @@ class Runner(Protocol):
 class Measured:
     """Blocks of one contender."""
 
-    warm_up: Block
-    rounds: list[Block]
+    warm_up: FrameBlock
+    rounds: list[FrameBlock]
 
 
 Key = tuple[str, int]  # policy and number of sentences
@@ -81,13 +81,13 @@ def open_counted(bundle: Path, options: SegmenterOptions) -> tuple[Segmenter, Co
     return Segmenter(opened, backend, pixels), backend
 
 
-def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, Measured], Memory]:
+def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, Measured], MemoryUse]:
     """Runs everything. Errors: those of the bundle, the video, the policies and the baseline."""
     with ExitStack() as stack:
         segmenter, backend = open_counted(settings.bundle, settings.options)
         stack.enter_context(segmenter)
         opened = resident_bytes()
-        runners: dict[Key, Runner] = {}
+        runners: dict[Key, BlockRunner] = {}
         for policy in settings.policies:
             for count in settings.sentences:
                 video = stack.enter_context(closing(bench_video(settings.video, settings.frames)))
@@ -102,18 +102,20 @@ def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, M
         order = list(runners.items())
         total = len(order) * (1 + settings.rounds)
         turns = _turns(order, settings.rounds)
-        blocks: dict[Key, list[Block]] = {key: [] for key in runners}
+        blocks: dict[Key, list[FrameBlock]] = {key: [] for key in runners}
         warm = None
         for number, (key, runner, frames) in enumerate(progress(turns, total, "measuring, in blocks")):
             blocks[key].append(runner.block(frames))
             if number + 1 == len(order):
                 warm = resident_bytes()
         final = resident_bytes()
-        memory = Memory(opened, warm, final, max(peak_bytes(), final or 0), baseline.peak_bytes() if baseline else None)
+        memory = MemoryUse(
+            opened, warm, final, max(peak_bytes(), final or 0), baseline.peak_bytes() if baseline else None
+        )
     return {key: Measured(first, rest) for key, (first, *rest) in blocks.items()}, memory
 
 
-def _turns(order: Sequence[tuple[Key, Runner]], rounds: int) -> list[tuple[Key, Runner, int]]:
+def _turns(order: Sequence[tuple[Key, BlockRunner]], rounds: int) -> list[tuple[Key, BlockRunner, int]]:
     """Who runs how many frames, in which order: warm-up first, then rounds whose direction changes every time."""
     turns = [(key, runner, WARM_UP_FRAMES) for key, runner in order]
     for number in range(rounds):

@@ -11,7 +11,7 @@ from glus_edge.runtime.device.device import Array, HostArray, host_array
 REMEMBERED = ("clip_encoder", "image_encoder")
 
 
-class RememberingEngine:
+class CachingEngine:
     """Gives the outputs of inputs it has seen before without computing them. On the host only."""
 
     def __init__(self, engine: Engine) -> None:
@@ -41,20 +41,20 @@ class RememberingEngine:
         self._engine.close()
 
 
-class RememberingBackend:
+class CachingBackend:
     """A backend whose image towers remember until `forget`."""
 
     def __init__(self, backend: Backend) -> None:
         self.name, self.device = backend.name, backend.device
         self._backend = backend
-        self._engines: list[RememberingEngine] = []
+        self._engines: list[CachingEngine] = []
 
     def open(self, graph: str) -> Engine:
         """See Backend."""
         engine = self._backend.open(graph)
         if graph not in REMEMBERED:
             return engine
-        remembering = RememberingEngine(engine)
+        remembering = CachingEngine(engine)
         self._engines.append(remembering)
         return remembering
 

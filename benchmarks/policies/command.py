@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from glus_edge.benchmarks.accuracy.bootstrap import Difference
+from glus_edge.benchmarks.accuracy.bootstrap import PairedDifference
 from glus_edge.benchmarks.accuracy.evaluation import ROW, SentenceScore, frame_row, score_of
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Dataset, ReferringVideo
 from glus_edge.benchmarks.datasets.generated_dataset import GeneratedDataset
 from glus_edge.benchmarks.instruments.environment import environment
-from glus_edge.benchmarks.policies.caching_engine import RememberingBackend
+from glus_edge.benchmarks.policies.caching_engine import CachingBackend
 from glus_edge.benchmarks.policies.journal import FORMAT, PolicyJournal
 from glus_edge.benchmarks.policies.list import EVERY_5, FITTED, FIXED, NAMES, ORACLE, fitted_threshold
 from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
@@ -63,7 +63,7 @@ class Comparison:
     """Runs policies over videos, each pair once."""
 
     def __init__(self, bundle: Bundle, journal: PolicyJournal, threads: int = 0) -> None:
-        self._backend = RememberingBackend(OnnxRuntimeBackend(bundle, OnnxRuntimeOptions(threads=threads)))
+        self._backend = CachingBackend(OnnxRuntimeBackend(bundle, OnnxRuntimeOptions(threads=threads)))
         self._segmenter = Segmenter(bundle, self._backend)
         self._journal = journal
 
@@ -178,5 +178,5 @@ def _choice(name: str, journal: PolicyJournal) -> LoopChoice:
     return FITTED[name].choice(journal.thresholds[name]) if name in FITTED else FIXED[name]
 
 
-def _against(differences: dict[str, Difference]) -> dict[str, object]:
+def _against(differences: dict[str, PairedDifference]) -> dict[str, object]:
     return {other: difference._asdict() for other, difference in differences.items()}

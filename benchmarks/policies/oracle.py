@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.runtime.policies.mask_signals import Signals, overlap
+from glus_edge.runtime.policies.mask_signals import MaskSignals, overlap
 from glus_edge.runtime.policies.refresh import RefreshRule
 
 
@@ -34,6 +34,6 @@ class OracleRule(RefreshRule):
     wrong: float = 0.5
     truth: Truth = field(default_factory=Truth)
 
-    def ask_after(self, age: int, current: tuple[Signals, ...]) -> bool:
+    def ask_after(self, age: int, current: tuple[MaskSignals, ...]) -> bool:
         """See RefreshRule."""
         return any(overlap(each.mask, self.truth.at(*each.mask.shape)) < self.wrong for each in current)

@@ -37,7 +37,7 @@ GOOD = 0.5  # true IoU above which a mask counts as right
 
 
 @dataclass(frozen=True)
-class Observation:
+class ObservedMask:
     """One sentence's mask on one frame."""
 
     predicted_iou: float
@@ -78,9 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def observe(
     segmenter: Segmenter, dataset: Dataset, videos: int, choice: LoopChoice, progress: Progress
-) -> list[Observation]:
+) -> list[ObservedMask]:
     """Every mask of the first `videos` videos that the decoder gave. Errors: those of the dataset and the segmenter."""
-    seen: list[Observation] = []
+    seen: list[ObservedMask] = []
     for number in progress(range(videos), videos, "observing"):
         asked = dataset[number]
         video = asked.open()
@@ -98,9 +98,9 @@ def observe(
     return seen
 
 
-def qualities(seen: Sequence[Observation]) -> Mapping[str, SignalQuality]:
+def qualities(seen: Sequence[ObservedMask]) -> Mapping[str, SignalQuality]:
     """Of each signal."""
-    columns = {field.name: np.array([getattr(each, field.name) for each in seen]) for field in fields(Observation)}
+    columns = {field.name: np.array([getattr(each, field.name) for each in seen]) for field in fields(ObservedMask)}
     present = columns["present"].astype(np.bool_)
     shown = columns["true_iou"][present]
     return {
@@ -151,18 +151,18 @@ def _run(arguments: argparse.Namespace) -> int:
             "signals": {signal: to_json(quality) for signal, quality in found.items()},
             "observations": {
                 field.name: [round(float(getattr(each, field.name)), 5) for each in seen]
-                for field in fields(Observation)
+                for field in fields(ObservedMask)
             },
         }
         write_file(arguments.output, json.dumps(record, allow_nan=False).encode() + b"\n")
     return 0
 
 
-def _observations(result: FrameResult, truth: NDArray[np.bool_], before: NDArray[np.bool_]) -> Iterator[Observation]:
+def _observations(result: FrameResult, truth: NDArray[np.bool_], before: NDArray[np.bool_]) -> Iterator[ObservedMask]:
     for mask, true, last, scores in zip(result.masks, truth, before, result.scores, strict=True):
         if scores.predicted_iou is None or scores.object_score is None:
             continue  # no [SEG], no mask
-        yield Observation(
+        yield ObservedMask(
             predicted_iou=scores.predicted_iou,
             object_score=scores.object_score,
             overlap=overlap(mask, last),

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from glus_edge.benchmarks.accuracy.bootstrap import Difference, Key, paired_bootstrap
+from glus_edge.benchmarks.accuracy.bootstrap import Key, PairedDifference, paired_bootstrap
 from glus_edge.benchmarks.accuracy.evaluation import KINDS, SentenceScore, summary
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET
 from glus_edge.benchmarks.policies.list import EVERY_5, EXACT
@@ -17,7 +17,7 @@ class PolicyFigures:
     rules: str
     j_and_f: dict[str, float | None]  # 'all' and kinds; points
     calls: float  # of the language model a hundred frames of one sentence
-    against: dict[str, Difference]  # EXACT and EVERY_5, where they were run
+    against: dict[str, PairedDifference]  # EXACT and EVERY_5, where they were run
 
 
 def policy_figures(scores: Mapping[str, Sequence[SentenceScore]], rules: Mapping[str, str]) -> list[PolicyFigures]:
@@ -64,7 +64,7 @@ def _points(value: float | None) -> str:
     return "" if value is None else f"{value:.1f}"
 
 
-def _difference(difference: Difference | None) -> str:
+def _difference(difference: PairedDifference | None) -> str:
     if difference is None:
         return ""
     return f"{difference.mean:+.2f} [{difference.low:+.2f}, {difference.high:+.2f}]"

@@ -11,7 +11,7 @@ from types import TracebackType
 import numpy as np
 
 from glus_edge.benchmarks.instruments.bench_video import bench_video
-from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, Block, FrameSample
+from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, FrameBlock, FrameSample
 from glus_edge.benchmarks.instruments.resident import peak_bytes
 from glus_edge.benchmarks.reference.baseline import BaselineSource, open_reference
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -42,10 +42,10 @@ class ReferenceProcess:
         self._process.start()
         other_end.close()
 
-    def block(self, frames: int = BLOCK_FRAMES) -> Block:
+    def block(self, frames: int = BLOCK_FRAMES) -> FrameBlock:
         """Runs the next frames. Errors: those of `Reference`; EngineError if the process has died."""
         block = self._ask(frames)
-        assert isinstance(block, Block)
+        assert isinstance(block, FrameBlock)
         return block
 
     def peak_bytes(self) -> int:
@@ -54,10 +54,10 @@ class ReferenceProcess:
         assert isinstance(peak, int)
         return peak
 
-    def _ask(self, request: int | str) -> Block | int:
+    def _ask(self, request: int | str) -> FrameBlock | int:
         try:
             self._connection.send(request)
-            answer: Block | int | Exception = self._connection.recv()
+            answer: FrameBlock | int | Exception = self._connection.recv()
         except (EOFError, BrokenPipeError, ConnectionResetError) as error:
             self._process.join(QUITTING_SECONDS)
             raise EngineError(
@@ -95,7 +95,7 @@ def _serve(connection: Connection, settings: ReferenceSettings) -> None:
             frames = frames or _frames(settings)
             start = time.process_time()
             samples = [next(frames) for _ in range(request)]
-            connection.send(Block(samples, (time.process_time() - start) * 1e3))
+            connection.send(FrameBlock(samples, (time.process_time() - start) * 1e3))
         except (GlusEdgeError, ModuleNotFoundError) as error:
             connection.send(error)
             return

@@ -14,7 +14,7 @@ Feeds = Sequence[Mapping[str, NDArray[Any]]]
 LIMIT_BYTES = 512 * 1024 * 1024
 
 
-class Observation(NamedTuple):
+class TensorObservation(NamedTuple):
     """One tensor in one run."""
 
     name: str
@@ -23,7 +23,7 @@ class Observation(NamedTuple):
 
 def observe(
     model: onnx.ModelProto, tensors: Sequence[str], feeds: Feeds, limit_bytes: int = LIMIT_BYTES
-) -> Iterator[Observation]:
+) -> Iterator[TensorObservation]:
     """Every tensor of every run, in groups that fit into `limit_bytes`; the graph runs once a group and feed."""
     if not feeds or not tensors:
         return
@@ -31,7 +31,7 @@ def observe(
         session = _session(model, group)
         for feed in feeds:
             for name, value in zip(group, session.run(group, dict(feed)), strict=True):
-                yield Observation(name, value)
+                yield TensorObservation(name, value)
 
 
 def _groups(

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from glus_edge.export.language.graph_writer import BlockSource, GraphWriter, rounded_blocks
-from glus_edge.export.language.language_layers import Attention, Layers, Rotation
+from glus_edge.export.language.language_layers import CachedAttention, Layers, Rotation
 from glus_edge.export.language.language_weights import LanguageWeights
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 
@@ -72,7 +72,7 @@ def _metadata(graph: GraphWriter, checkpoint: LanguageWeights, weights: str) -> 
     return metadata
 
 
-def _attention(graph: GraphWriter, checkpoint: LanguageWeights, dimensions: ModelDimensions) -> Attention:
+def _attention(graph: GraphWriter, checkpoint: LanguageWeights, dimensions: ModelDimensions) -> CachedAttention:
     """What all layers share: the rotation of every query and key, and the mask."""
     width = dimensions.head_width
     # As the reference's constructor: exact float32, never the buffer a checkpoint may hold rounded.
@@ -87,7 +87,7 @@ def _attention(graph: GraphWriter, checkpoint: LanguageWeights, dimensions: Mode
     graph.node("Transpose", ["past_positions"], "past/positions", perm=[1, 0])  # [S, B]
     graph.node("Transpose", ["positions"], "new/positions", perm=[1, 0])  # [T, B]
     parts = {part: _rotation(graph, f"{part}/positions", part) for part in ("prefix", "past", "new")}
-    return Attention.shared(graph, dimensions, parts)
+    return CachedAttention.shared(graph, dimensions, parts)
 
 
 def _rotation(graph: GraphWriter, positions: str, name: str) -> Rotation:

@@ -24,7 +24,7 @@ class Rotation(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Attention:
+class CachedAttention:
     """What the attention of all layers shares."""
 
     dimensions: ModelDimensions
@@ -36,7 +36,7 @@ class Attention:
     last_mask: str  # [B, 1, G, P+S+T]
 
     @classmethod
-    def shared(cls, graph: GraphWriter, dimensions: ModelDimensions, parts: dict[str, Rotation]) -> "Attention":
+    def shared(cls, graph: GraphWriter, dimensions: ModelDimensions, parts: dict[str, Rotation]) -> "CachedAttention":
         """Append the nodes that all layers share. parts: rotations of 'prefix' [P,1,...], 'past' and 'new'."""
         width = dimensions.head_width
         head = graph.whole(dimensions.key_value_heads, width)
@@ -85,7 +85,7 @@ def layer_output(number: int) -> str:
 class Layers:
     """Appends layers to a graph; hidden states are [T, B, L] float32."""
 
-    def __init__(self, graph: GraphWriter, checkpoint: LanguageWeights, attention: Attention) -> None:
+    def __init__(self, graph: GraphWriter, checkpoint: LanguageWeights, attention: CachedAttention) -> None:
         self._graph = graph
         self._checkpoint = checkpoint
         self._attention = attention
@@ -131,7 +131,7 @@ class Layers:
         return self._in_compute(graph.node("Mul", [normal, weight], name))
 
     def _attend(self, queries: str, keys: str, values: str, number: int, last: bool) -> str:
-        """Attention of queries [T, B, H*Dh] over prefix | past | new: [T, B, H*Dh] in the compute dtype."""
+        """CachedAttention of queries [T, B, H*Dh] over prefix | past | new: [T, B, H*Dh] in the compute dtype."""
         graph, shared, at = self._graph, self._attention, f"layer_{number}"
         heads, width = shared.dimensions.language_heads, shared.dimensions.head_width
         kv_heads = shared.dimensions.key_value_heads

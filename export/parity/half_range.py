@@ -13,27 +13,27 @@ from torch import nn
 LARGEST = torch.finfo(torch.float16).max
 
 
-class Peak(NamedTuple):
+class LayerPeak(NamedTuple):
     """The layer that reaches furthest."""
 
     layer: str  # its name in the module, or the matrix that reads the value
     value: float  # largest magnitude
 
 
-class Peaks:
+class LayerPeaks:
     """The furthest of every graph; whoever computes in float32 shows what it computes."""
 
     def __init__(self) -> None:
-        self._found: dict[str, Peak] = {}
+        self._found: dict[str, LayerPeak] = {}
 
     def see(self, graph: str, layer: str, values: torch.Tensor) -> None:
         """Notes the largest magnitude of what a layer gives, or a matrix reads."""
         value = max(abs(bound.item()) for bound in values.detach().aminmax())
         value = math.inf if math.isnan(value) else value  # NaN is larger than nothing, and would hide what comes later
         if graph not in self._found or value > self._found[graph].value:
-            self._found[graph] = Peak(layer, value)
+            self._found[graph] = LayerPeak(layer, value)
 
-    def beyond(self) -> dict[str, Peak]:
+    def beyond(self) -> dict[str, LayerPeak]:
         """Of the graphs that float16 cannot compute."""
         return {graph: peak for graph, peak in self._found.items() if peak.value > LARGEST}
 

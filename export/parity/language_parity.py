@@ -31,7 +31,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
-class Answers:
+class LanguageAnswers:
     """What the language model says of one step, for all sentences."""
 
     segment_embedding: NDArray[np.float32]  # [sentences, segment_width]
@@ -39,7 +39,7 @@ class Answers:
     frame_score: NDArray[np.float32] | None  # [sentences]; None for a model without [SCORE]
 
 
-class Questions:
+class LanguageQuestions:
     """The prompts of a few steps, and their rows as embeddings."""
 
     def __init__(
@@ -75,7 +75,9 @@ class Questions:
         return np.where(rows[..., None] < 0, image, self._embedding[np.maximum(rows, 0)]).astype(np.float32)
 
 
-def reference_answers(reference: LanguageReference, questions: Questions, steps: int = STEPS) -> list[Answers]:
+def reference_answers(
+    reference: LanguageReference, questions: LanguageQuestions, steps: int = STEPS
+) -> list[LanguageAnswers]:
     """One per step, from whole prompts; all prompts are one batch, so that every matrix is read once."""
     prompts = [prompt for step in questions.prompts[:steps] for prompt in step]
     lengths = [len(prompt) for prompt in prompts]
@@ -83,13 +85,19 @@ def reference_answers(reference: LanguageReference, questions: Questions, steps:
     outputs = reference.forward(torch.from_numpy(questions.embedded(rows)), lengths)
     tokens, score = outputs.next_token.numpy().astype(np.int32), outputs.frame_score
     return [
-        Answers(outputs.segment_embedding[step].numpy(), tokens[step], None if score is None else score[step].numpy())
+        LanguageAnswers(
+            outputs.segment_embedding[step].numpy(), tokens[step], None if score is None else score[step].numpy()
+        )
         for step in (slice(at, at + len(SENTENCES)) for at in range(0, len(prompts), len(SENTENCES)))
     ]
 
 
 def measure_language_parity(
-    path: Path, signature: GraphSignature, compute: str, questions: Questions, expected: Sequence[Answers]
+    path: Path,
+    signature: GraphSignature,
+    compute: str,
+    questions: LanguageQuestions,
+    expected: Sequence[LanguageAnswers],
 ) -> tuple[ParityEntry, ...]:
     """One entry for each of the heads' outputs. Raises ParityError where one misses."""
     got = _cached_answers(path, signature, questions)
@@ -106,7 +114,7 @@ def measure_language_parity(
     )
 
 
-def _prefills(questions: Questions) -> Iterator[Prefill]:
+def _prefills(questions: LanguageQuestions) -> Iterator[Prefill]:
     """What the loop would have the graph read: the prefix, then what is new of each question's prompts."""
     prefix = questions.prefix
     yield KeyValueCache(1, 0, len(prefix)).plan([prefix])
@@ -118,7 +126,7 @@ def _prefills(questions: Questions) -> Iterator[Prefill]:
         yield prefill
 
 
-def _cached_answers(path: Path, signature: GraphSignature, questions: Questions) -> list[Answers]:
+def _cached_answers(path: Path, signature: GraphSignature, questions: LanguageQuestions) -> list[LanguageAnswers]:
     """The graph's, with the keys and values of what it has read: each layer reads everything before the next one does."""
     d, dtypes = questions.dimensions, {tensor.name: tensor.dtype for tensor in signature.inputs}
     prefills = list(_prefills(questions))
@@ -153,5 +161,6 @@ def _cached_answers(path: Path, signature: GraphSignature, questions: Questions)
             else:
                 past = {kind: np.concatenate([past[kind], rows]) for kind, rows in new.items()}
     return [
-        Answers(values["segment_embedding"], values["next_token"], values.get("frame_score")) for values in outputs[1:]
+        LanguageAnswers(values["segment_embedding"], values["next_token"], values.get("frame_score"))
+        for values in outputs[1:]
     ]

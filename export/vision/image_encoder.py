@@ -11,7 +11,7 @@ from torch.nn import functional
 from glus_edge.export.vision.layers import attention, with_export_layers
 
 
-class ImageFeatures(NamedTuple):
+class FeatureMaps(NamedTuple):
     """Outputs of the graph, in its order."""
 
     features_stride_4: Tensor  # [1, d_model / 8, S/4, S/4]
@@ -44,11 +44,11 @@ class ImageEncoder(nn.Module):
             block.attn = _WindowAttention(block.attn)
         with_export_layers(self)
 
-    def forward(self, sam_pixels: Tensor) -> ImageFeatures:
+    def forward(self, sam_pixels: Tensor) -> FeatureMaps:
         """[1, 3, S, S], normalised, to the four maps."""
         maps = self._pyramid(self._trunk(sam_pixels.to(self.position_embedding.dtype)))
         stride_16 = maps[2]
-        return ImageFeatures(self.conv_s0(maps[0]), self.conv_s1(maps[1]), stride_16, stride_16 + self.no_memory)
+        return FeatureMaps(self.conv_s0(maps[0]), self.conv_s1(maps[1]), stride_16, stride_16 + self.no_memory)
 
     def _trunk(self, pixels: Tensor) -> list[Tensor]:
         """Output of every stage, fine to coarse, [1, C, h, w]."""

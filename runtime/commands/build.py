@@ -13,16 +13,16 @@ from glus_edge.runtime.diagnostics.device_table import board_name, device_class
 from glus_edge.runtime.engine_build.accuracy_gate import GateSettings
 from glus_edge.runtime.engine_build.builder import (
     ALL_GRAPHS,
+    AccuracyGate,
     BuiltGraph,
     CheckedGraph,
     EngineBuild,
-    Gate,
     build_engines,
     check_engines,
 )
 from glus_edge.runtime.engine_build.float32_reference import record
 from glus_edge.runtime.engine_build.mask_check import check_masks
-from glus_edge.runtime.engine_build.probe_video import SENTENCE, GateClip
+from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import InputError, OutputError
 from glus_edge.runtime.pixels.preprocess_graph import SMALLEST_SIDE
 from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
@@ -156,11 +156,11 @@ def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str,
     row = device_class(cuda.gpu.name, cuda.gpu.compute_capability, board_name())
     starts = f"; {row.name}: vision starts from {row.vision}, language weights {row.language}" if row else ""
     print(f"{build.tensorrt.library} {build.tensorrt.version} on {cuda.gpu.label}{starts}", flush=True)
-    clip, settings = GateClip(arguments.gate_frames), GateSettings()
+    clip, settings = ProbeVideo(arguments.gate_frames), GateSettings()
     gate = None
     if arguments.gate:
         recording = record(build.bundle, clip, [SENTENCE], settings.calls)
-        gate = Gate(recording, settings)
+        gate = AccuracyGate(recording, settings)
     print("\n".join(described_builds(build_engines(build, cuda, gate, graphs))))
     if gate is not None and set(graphs) == set(ALL_GRAPHS):
         report = check_masks(build, cuda, gate, clip, [SENTENCE])

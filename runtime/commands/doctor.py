@@ -14,7 +14,7 @@ from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.diagnostics.memory_plan import MemoryPlan, described_plan, memory_plan
 from glus_edge.runtime.diagnostics.provider_state import ProviderState
 from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, described_state, tensorrt_state
-from glus_edge.runtime.utils.machine import NvidiaDevices, Processor, Space, disk, memory, nvidia_devices, processor
+from glus_edge.runtime.utils.machine import FreeSpace, NvidiaDevices, Processor, disk, memory, nvidia_devices, processor
 from glus_edge.runtime.utils.schema import to_json
 
 REQUIRED = ("numpy", "onnxruntime", "tokenizers", "av", "pillow", "opencv-python-headless", "tqdm")
@@ -50,8 +50,8 @@ class Report:
     platform: str
     packages: dict[str, str | None]  # version of each distribution, None if it is not installed
     processor: Processor
-    memory: Space | None
-    disk: Space  # of the current folder
+    memory: FreeSpace | None
+    disk: FreeSpace  # of the current folder
     nvidia: NvidiaDevices
     providers: tuple[ProviderState, ...]  # of ONNX Runtime, each tried
     providers_error: str | None  # why ONNX Runtime could not be asked at all
@@ -249,5 +249,5 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _gigabytes(space: Space) -> str:
+def _gigabytes(space: FreeSpace) -> str:
     return f"{space.free_bytes / 1e9:.1f} GB free of {space.total_bytes / 1e9:.1f} GB"

@@ -14,7 +14,7 @@ from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.errors import InputError, OutputError, VideoError
-from glus_edge.runtime.loop.live_results import answered
+from glus_edge.runtime.loop.live_results import live_results
 from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.output.overlay import Masks, OverlayWriter
 from glus_edge.runtime.output.stream_record import KeepingUp, line_of
@@ -132,7 +132,7 @@ def _frames(
     frames: int | None,
     drawn: "Behind[tuple[Frame, Masks]] | None",
 ) -> None:
-    for arrival, result, latency_ms, passed_over in answered(source, session.push, deadline_ms):
+    for arrival, result, latency_ms, passed_over in live_results(source, session.push, deadline_ms):
         keeping_up.note(result, latency_ms, passed_over)
         try:
             _print(line_of(arrival, result, latency_ms, passed_over))

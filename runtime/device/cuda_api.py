@@ -139,9 +139,9 @@ def _open(name: str) -> Cuda:
         from glus_edge.runtime.device.cuda_pycuda import PyCuda
 
         return PyCuda()
-    from glus_edge.runtime.device.cuda_bindings import CudaPython
+    from glus_edge.runtime.device.cuda_bindings import CudaBindings
 
-    return CudaPython()
+    return CudaBindings()
 
 
 def dotted(version: int) -> str:

@@ -9,7 +9,7 @@ from glus_edge.runtime.device.cuda_stream import CudaStream
 from glus_edge.runtime.device.device import Array
 
 
-class Block:
+class CudaBlock:
     """One allocation and its page-locked mirror, made when the host first writes or reads it."""
 
     def __init__(self, address: int, size_bytes: int, owner: object = None) -> None:
@@ -25,7 +25,7 @@ class Block:
 class CudaArray:
     """A dense block of device memory. Integers and slices of leading dimensions give views of the same memory."""
 
-    def __init__(self, block: Block, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    def __init__(self, block: CudaBlock, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self.block, self.offset, self.shape, self.dtype = block, offset, shape, dtype
 
     @property

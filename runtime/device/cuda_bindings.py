@@ -11,7 +11,7 @@ from glus_edge.runtime.device.cuda_api import Gpu, dotted, failed
 from glus_edge.runtime.errors import EngineError
 
 
-class CudaPython:
+class CudaBindings:
     """See glus_edge.runtime.device.cuda_api.Cuda."""
 
     name = "cuda-python"

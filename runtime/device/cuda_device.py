@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from glus_edge.runtime.device.cuda_api import Cuda
-from glus_edge.runtime.device.cuda_array import Block, CudaArray, cuda_array
-from glus_edge.runtime.device.cuda_stream import FOREIGN, MAIN, CudaStream, Mark
+from glus_edge.runtime.device.cuda_array import CudaArray, CudaBlock, cuda_array
+from glus_edge.runtime.device.cuda_stream import FOREIGN, MAIN, CudaStream, StreamMark
 from glus_edge.runtime.device.device import ALIGNMENT, Array, Device, HostArray
 
 
@@ -68,7 +68,7 @@ class CudaDevice:
         size = max(ALIGNMENT, int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
         address = self.cuda.allocate(size)
         assert address % ALIGNMENT == 0, f"device memory at {address:#x}, expected a multiple of {ALIGNMENT}"
-        block = Block(address, size)
+        block = CudaBlock(address, size)
         weakref.finalize(block, self.cuda.free, address)
         return CudaArray(block, 0, tuple(shape), kind)
 
@@ -78,7 +78,7 @@ class CudaDevice:
         It may be read behind all that `follow` was told of.
         """
         kind = np.dtype(dtype)
-        block = Block(address, int(np.prod(shape, dtype=np.int64)) * kind.itemsize, owner)
+        block = CudaBlock(address, int(np.prod(shape, dtype=np.int64)) * kind.itemsize, owner)
         block.stream = self.stream(FOREIGN)
         return CudaArray(block, 0, tuple(shape), kind)
 
@@ -91,9 +91,9 @@ class CudaDevice:
         """Adopted memory is read behind what is enqueued now on another library's stream, given by its handle."""
         self.cuda.follow(self.foreign_stream, producer)
 
-    def mark(self, array: CudaArray) -> Mark:
+    def mark(self, array: CudaArray) -> StreamMark:
         """A mark behind the last use of an array so far."""
-        mark = Mark(self.cuda)
+        mark = StreamMark(self.cuda)
         mark.put(self._stream_of(array))
         return mark
 

@@ -28,7 +28,7 @@ class CudaStream:
         self._cuda.synchronise(self.handle)
 
 
-class Mark:
+class StreamMark:
     """A place in a stream."""
 
     def __init__(self, cuda: Cuda) -> None:

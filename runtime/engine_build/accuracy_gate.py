@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.device.device import HostArray
-from glus_edge.runtime.engine_build.float32_reference import Call
+from glus_edge.runtime.engine_build.float32_reference import RecordedCall
 from glus_edge.runtime.tensorrt.engine import TensorRtEngine
 
 # Outputs that follow a choice between masks: compared only where the engine chose as the reference did. The four masks
@@ -32,7 +32,7 @@ class GateSettings:
     calls: int = 4  # of each graph compared
 
 
-class Difference(NamedTuple):
+class EngineDifference(NamedTuple):
     """How far an engine is off on all calls."""
 
     cosine: float  # smallest over float outputs and calls; NaN if the engine gave NaN
@@ -41,9 +41,9 @@ class Difference(NamedTuple):
     next_token_agrees: bool  # always True for graphs without that output
 
 
-def difference(engine: TensorRtEngine, calls: list[Call]) -> Difference:
+def difference(engine: TensorRtEngine, calls: list[RecordedCall]) -> EngineDifference:
     """Runs the calls on the engine's device and compares every output."""
-    worst = Difference(1.0, 0.0, "", next_token_agrees=True)
+    worst = EngineDifference(1.0, 0.0, "", next_token_agrees=True)
     for call in calls:
         got = _run(engine, engine.device, call)
         agrees = np.array_equal(got.get("next_token", 0), call.outputs.get("next_token", 0))
@@ -64,7 +64,7 @@ def difference(engine: TensorRtEngine, calls: list[Call]) -> Difference:
     return worst
 
 
-def refusal(found: Difference, settings: GateSettings) -> str:
+def refusal(found: EngineDifference, settings: GateSettings) -> str:
     """Why an engine that is this far off is not used; '' if it may be. NaN is always refused."""
     if not found.cosine >= settings.cosine:
         return f"{found.output}: cosine {found.cosine:.5f}, expected at least {settings.cosine}"
@@ -92,7 +92,7 @@ def mask_iou(got: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> float:
     return int((got & wanted).sum()) / union if union else 1.0
 
 
-def _run(engine: TensorRtEngine, device: CudaDevice, call: Call) -> dict[str, HostArray]:
+def _run(engine: TensorRtEngine, device: CudaDevice, call: RecordedCall) -> dict[str, HostArray]:
     inputs, outputs = {}, {}
     for name, values in call.inputs.items():
         inputs[name] = device.empty(values.shape, values.dtype)

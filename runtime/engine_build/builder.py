@@ -24,7 +24,7 @@ from glus_edge.runtime.tensorrt.engine import TensorRtEngine
 from glus_edge.runtime.tensorrt.library import TensorRt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, Plan, plan_from_onnx
 from glus_edge.runtime.tensorrt.precision_search import Form, next_form
-from glus_edge.runtime.tensorrt.store import FOLDER, Attempt, EngineKey, EngineRecord, EngineStore, engine_key
+from glus_edge.runtime.tensorrt.store import FOLDER, BuildAttempt, EngineKey, EngineRecord, EngineStore, engine_key
 
 ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
 PRECISIONS = {"float32": "fp32", "float16": "fp16"}
@@ -42,13 +42,13 @@ class EngineBuild:
 
 
 @dataclass(frozen=True)
-class Gate:
+class AccuracyGate:
     """What engines are compared with, and how far they may be off."""
 
     recording: Recording
     settings: GateSettings
 
-    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, form: Form, plan: Any) -> Attempt:
+    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, form: Form, plan: Any) -> BuildAttempt:
         """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
         signature = graph_signature(build.bundle, graph, build.limits)
         engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
@@ -58,7 +58,7 @@ class Gate:
             engine.close()
         reason = refusal(found, self.settings)
         cosine, relative_l2 = (None if math.isnan(x) else x for x in (found.cosine, found.relative_l2))
-        return Attempt(form.precision, cosine, relative_l2, not reason, reason, form.raised)
+        return BuildAttempt(form.precision, cosine, relative_l2, not reason, reason, form.raised)
 
 
 class CheckedGraph(NamedTuple):
@@ -93,7 +93,7 @@ def check_engines(build: EngineBuild, graphs: tuple[str, ...] = ALL_GRAPHS) -> I
 
 
 def build_engines(
-    build: EngineBuild, cuda: Cuda, gate: Gate | None = None, graphs: tuple[str, ...] = ALL_GRAPHS
+    build: EngineBuild, cuda: Cuda, gate: AccuracyGate | None = None, graphs: tuple[str, ...] = ALL_GRAPHS
 ) -> Iterator[BuiltGraph]:
     """Compiles the graphs that have no engine of the same key yet, and stores those that the gate lets pass.
 
@@ -114,14 +114,14 @@ def build_engines(
         yield BuiltGraph(record, reused=False, seconds=time.perf_counter() - start)
 
 
-def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
+def _accepted(build: EngineBuild, cuda: Cuda, gate: AccuracyGate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
     """The first form that compiles and is right on this device, and every attempt up to it."""
     start = _precision(build.bundle, key.graph)
     file = f"{key.graph}.engine"
     if gate is None:
         plan = _compiled(build, cuda, key.graph, Form(start))
         return EngineRecord(key, file, plan.size_bytes, plan.build_s, start), plan
-    attempts: list[Attempt] = []
+    attempts: list[BuildAttempt] = []
     blocks = _blocks(build.bundle, key.graph, start)
     while (form := next_form(start, tuple(blocks), [attempt.relative_l2 for attempt in attempts])) is not None:
         try:
@@ -129,7 +129,7 @@ def _accepted(build: EngineBuild, cuda: Cuda, gate: Gate | None, key: EngineKey)
             plan = _compiled(build, cuda, key.graph, form, nodes)
             attempt = gate.attempt(build, CudaDevice(cuda), key.graph, form, plan.data)
         except EngineError as error:
-            attempts.append(Attempt(form.precision, None, None, False, str(error), form.raised))
+            attempts.append(BuildAttempt(form.precision, None, None, False, str(error), form.raised))
             continue
         attempts.append(attempt)
         if attempt.accepted:

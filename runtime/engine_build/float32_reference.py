@@ -22,32 +22,32 @@ from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.video import Video
 
 
-class Call(NamedTuple):
+class RecordedCall(NamedTuple):
     """One run of a graph: its tensors on the host."""
 
     inputs: dict[str, HostArray]
     outputs: dict[str, HostArray]  # all the graph has, also those the loop does not ask for
 
 
-class ClipMasks(NamedTuple):
+class ProbeMasks(NamedTuple):
     """What a clip came to."""
 
     masks: NDArray[np.bool_]  # [frames, sentences, H, W]
     selected: NDArray[np.int64]  # [frames, sentences] which of the decoder's masks was chosen; -1 without [SEG]
 
 
-def run_clip(segmenter: Segmenter, video: Video, sentences: list[str]) -> ClipMasks:
+def run_clip(segmenter: Segmenter, video: Video, sentences: list[str]) -> ProbeMasks:
     """Every frame of a clip."""
     results = list(segmenter.segment(video, sentences))
     chosen = [[-1 if score.selected_mask is None else score.selected_mask for score in r.scores] for r in results]
-    return ClipMasks(np.stack([result.masks for result in results]), np.array(chosen, np.int64))
+    return ProbeMasks(np.stack([result.masks for result in results]), np.array(chosen, np.int64))
 
 
 class Recording(NamedTuple):
     """A clip as ONNX Runtime computes it in float32."""
 
-    calls: dict[str, list[Call]]  # the first few of each graph
-    clip: ClipMasks
+    calls: dict[str, list[RecordedCall]]  # the first few of each graph
+    clip: ProbeMasks
 
 
 def record(bundle: Bundle, video: Video, sentences: list[str], calls_per_graph: int) -> Recording:
@@ -59,7 +59,7 @@ def record(bundle: Bundle, video: Video, sentences: list[str], calls_per_graph: 
     return Recording(backend.calls | _pixel_calls(bundle, video.read(0)), clip)
 
 
-def _pixel_calls(bundle: Bundle, frame: Frame) -> dict[str, list[Call]]:
+def _pixel_calls(bundle: Bundle, frame: Frame) -> dict[str, list[RecordedCall]]:
     """What the preprocessing engines must make of a frame: the host's pixels."""
     calls = {}
     for tower, image, weights, pixels in (
@@ -68,7 +68,7 @@ def _pixel_calls(bundle: Bundle, frame: Frame) -> dict[str, list[Call]]:
     ):
         inputs: dict[str, HostArray] = {"rgb": frame.rgb, **weights(frame.size, image.size)._asdict()}
         inputs |= {name: np.array(getattr(image, name), np.float32).reshape(3, 1, 1) for name in ("mean", "std")}
-        calls[f"{tower}_preprocess"] = [Call(inputs, {f"{tower}_pixels": pixels(frame.rgb, image)[None]})]
+        calls[f"{tower}_preprocess"] = [RecordedCall(inputs, {f"{tower}_pixels": pixels(frame.rgb, image)[None]})]
     return calls
 
 
@@ -109,7 +109,7 @@ class _RecordingBackend:
         self._backend = OnnxRuntimeBackend(bundle)
         self._limit = calls_per_graph
         self.device = self._backend.device
-        self.calls: dict[str, list[Call]] = {graph: [] for graph in GRAPHS}
+        self.calls: dict[str, list[RecordedCall]] = {graph: [] for graph in GRAPHS}
 
     def open(self, graph: str) -> Engine:
         """See Backend."""
@@ -119,7 +119,7 @@ class _RecordingBackend:
 class _RecordingEngine:
     """An engine that keeps copies of what it reads and writes."""
 
-    def __init__(self, engine: Engine, calls: list[Call], limit: int) -> None:
+    def __init__(self, engine: Engine, calls: list[RecordedCall], limit: int) -> None:
         self.name, self.signature, self.device = engine.name, engine.signature, engine.device
         self._engine, self._calls, self._limit = engine, calls, limit
 
@@ -134,7 +134,7 @@ class _RecordingEngine:
             name: host_array(array) for name, array in outputs.items()
         }
         self._engine.run(inputs, everything)
-        self._calls.append(Call(kept, {name: array.copy() for name, array in everything.items()}))
+        self._calls.append(RecordedCall(kept, {name: array.copy() for name, array in everything.items()}))
 
     def close(self) -> None:
         """See Engine."""

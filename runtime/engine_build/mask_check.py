@@ -7,7 +7,7 @@ import numpy as np
 
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.engine_build.accuracy_gate import mask_iou
-from glus_edge.runtime.engine_build.builder import ALL_GRAPHS, EngineBuild, Gate, key_of
+from glus_edge.runtime.engine_build.builder import ALL_GRAPHS, AccuracyGate, EngineBuild, key_of
 from glus_edge.runtime.engine_build.float32_reference import run_clip
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.segmenter import Segmenter
@@ -33,7 +33,7 @@ class BuildReport:
     engines: tuple[EngineRecord, ...]  # with every precision tried
 
 
-def check_masks(build: EngineBuild, cuda: Cuda, gate: Gate, video: Video, sentences: list[str]) -> BuildReport:
+def check_masks(build: EngineBuild, cuda: Cuda, gate: AccuracyGate, video: Video, sentences: list[str]) -> BuildReport:
     """Runs the clip on the engines just built and writes the report.
 
     EngineError: the masks miss the gate; the engines are deleted, so that nothing wrong is ever used.

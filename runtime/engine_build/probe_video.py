@@ -12,7 +12,7 @@ SENTENCE = "the red disc that moves to the right"
 _SIZE = FrameSize(240, 320)
 
 
-class GateClip:
+class ProbeVideo:
     """A red disc crossing a textured field; the same bytes everywhere. See glus_edge.runtime.video.video.Video."""
 
     path = Path("gate-clip")

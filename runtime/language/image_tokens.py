@@ -3,16 +3,16 @@
 from glus_edge.runtime.backends.engine import Engine
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.device.device import Array
-from glus_edge.runtime.pixels.tower_inputs import Pixels
+from glus_edge.runtime.pixels.tower_inputs import TowerInputs
 from glus_edge.runtime.utils.stopwatch import Stopwatch
 from glus_edge.runtime.video.frame import Frame
 
 
-class FrameTokens:
+class ImageTokens:
     """A fixed pool of places, one frame's tokens in each; what is not pinned gives way, oldest first."""
 
     def __init__(
-        self, engine: Engine, model: ModelDimensions, pixels: Pixels, places: int, stopwatch: Stopwatch
+        self, engine: Engine, model: ModelDimensions, pixels: TowerInputs, places: int, stopwatch: Stopwatch
     ) -> None:
         self._engine = engine
         self._source = pixels

@@ -10,10 +10,10 @@ from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.language.conversation import Rows
-from glus_edge.runtime.language.image_tokens import FrameTokens
+from glus_edge.runtime.language.image_tokens import ImageTokens
 from glus_edge.runtime.language.kv_cache import KeyValueCache, row_granule
 from glus_edge.runtime.language.prompt_inputs import PromptInputs
-from glus_edge.runtime.language.shared_prefix import ContextPrefix
+from glus_edge.runtime.language.shared_prefix import SharedPrefix
 
 
 class Answer(NamedTuple):
@@ -24,7 +24,7 @@ class Answer(NamedTuple):
     new_tokens: int  # rows prefilled for each sentence, padding included
 
 
-class LanguageStep:
+class LanguageModel:
     """Owns the keys and values of a batch of sentences behind the shared prefix, each written once, in place."""
 
     def __init__(
@@ -32,9 +32,9 @@ class LanguageStep:
         engine: Engine,
         model: ModelDimensions,
         embedding: TokenEmbedding,
-        tokens: FrameTokens,
+        tokens: ImageTokens,
         segment_token_id: int,
-        prefix: ContextPrefix,
+        prefix: SharedPrefix,
         sentences: int,
         capacity: int,
     ) -> None:
@@ -91,7 +91,7 @@ class LanguageStep:
         self._cache.record(prefill)
         return prefill.new_tokens
 
-    def copy_to(self, other: "LanguageStep", sentences: tuple[int, ...]) -> None:
+    def copy_to(self, other: "LanguageModel", sentences: tuple[int, ...]) -> None:
         """Gives `other`, made for these sentences alone and behind the same prefix, their cached rows."""
         other._cache.take_from(self._cache, sentences)
         other._version = self._version

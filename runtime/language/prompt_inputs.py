@@ -10,7 +10,7 @@ from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.device.scratch import Scratch
-from glus_edge.runtime.language.image_tokens import FrameTokens
+from glus_edge.runtime.language.image_tokens import ImageTokens
 from glus_edge.runtime.language.kv_cache import Prefill
 
 
@@ -22,7 +22,7 @@ class PromptInputs:
         engine: Engine,
         model: ModelDimensions,
         embedding: TokenEmbedding,
-        tokens: FrameTokens,
+        tokens: ImageTokens,
         rows: int,
         all_tokens: int,
     ) -> None:

@@ -5,16 +5,16 @@ from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.language.conversation import Rows
-from glus_edge.runtime.language.image_tokens import FrameTokens
+from glus_edge.runtime.language.image_tokens import ImageTokens
 from glus_edge.runtime.language.kv_cache import KeyValueCache, row_granule
 from glus_edge.runtime.language.prompt_inputs import PromptInputs
 
 
-class ContextPrefix:
+class SharedPrefix:
     """Owns the prefix's keys and values; `version` changes whenever they do."""
 
     def __init__(
-        self, engine: Engine, model: ModelDimensions, embedding: TokenEmbedding, tokens: FrameTokens, rows: int
+        self, engine: Engine, model: ModelDimensions, embedding: TokenEmbedding, tokens: ImageTokens, rows: int
     ) -> None:
         self.rows = rows
         self.version = 0

@@ -19,7 +19,7 @@ class Push(Protocol):
         """The masks of the next frame, uint8 [H, W, 3]."""
 
 
-class Answered(NamedTuple):
+class LiveResult(NamedTuple):
     """One frame and what became of it."""
 
     arrival: Arrival
@@ -28,7 +28,7 @@ class Answered(NamedTuple):
     passed_over: int  # frames of the source since the one answered before
 
 
-def answered(arrivals: Iterable[Arrival], push: Push, deadline_ms: float | None) -> Iterator[Answered]:
+def live_results(arrivals: Iterable[Arrival], push: Push, deadline_ms: float | None) -> Iterator[LiveResult]:
     """Every frame in turn; with a deadline the language model is asked only where `Deadline` allows.
 
     Errors: InputError: no deadline above 0; those of the source and of `push`.
@@ -42,5 +42,5 @@ def answered(arrivals: Iterable[Arrival], push: Push, deadline_ms: float | None)
         end = time.perf_counter()
         if deadline is not None:
             deadline.note(result.asked, 1e3 * (end - begin))
-        yield Answered(arrival, result, 1e3 * (end - arrival.arrived), arrival.number - last - 1)
+        yield LiveResult(arrival, result, 1e3 * (end - arrival.arrived), arrival.number - last - 1)
         last = arrival.number

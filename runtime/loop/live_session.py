@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.loop.propagation import Direction
+from glus_edge.runtime.loop.propagation import Propagation
 from glus_edge.runtime.loop.result import FrameResult, Scores
-from glus_edge.runtime.loop.sentence_batch import Session, SharedWork
+from glus_edge.runtime.loop.sentence_batch import SentenceBatch, SharedState
 from glus_edge.runtime.policies.context import CausalContext
 from glus_edge.runtime.policies.loop_rules import LoopRules
 from glus_edge.runtime.policies.window import WindowPolicy
@@ -21,10 +21,10 @@ class LiveSession:
     begin with the next frame. All share the context and everything that is computed of a frame.
     """
 
-    def __init__(self, shared: SharedWork, policy: WindowPolicy, rules: LoopRules) -> None:
+    def __init__(self, shared: SharedState, policy: WindowPolicy, rules: LoopRules) -> None:
         self._shared, self._policy, self._rules = shared, policy, rules
         self._context = CausalContext(shared.bundle.manifest.window.context_frames)
-        self._batches: list[Direction] = []
+        self._batches: list[Propagation] = []
         self._index = 0
 
     @property
@@ -40,7 +40,7 @@ class LiveSession:
         if not sentences:
             raise InputError("add: got no sentence, expected at least one")
         count = len(self.sentences)
-        self._batches.append(Direction(Session(self._shared, sentences, self._policy), self._rules))
+        self._batches.append(Propagation(SentenceBatch(self._shared, sentences, self._policy), self._rules))
         return range(count, count + len(sentences))
 
     def remove(self, number: int) -> None:
@@ -79,7 +79,7 @@ class LiveSession:
         return result
 
 
-def _joined(frame: Frame, results: Sequence[FrameResult], shared: SharedWork) -> FrameResult:
+def _joined(frame: Frame, results: Sequence[FrameResult], shared: SharedState) -> FrameResult:
     """The results of all batches as one."""
     if len(results) == 1:
         return results[0]

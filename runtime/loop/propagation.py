@@ -1,28 +1,28 @@
-"""The context/query loop: one pass over consecutive frames. `Direction.step` is the algorithm."""
+"""The context/query loop: one pass over consecutive frames. `Propagation.step` is the algorithm."""
 
 import numpy as np
 
 from glus_edge.runtime.loop.result import FrameResult, Scores
-from glus_edge.runtime.loop.sentence_batch import Session
+from glus_edge.runtime.loop.sentence_batch import SentenceBatch
 from glus_edge.runtime.pixels.preprocess import masks_from_logits
 from glus_edge.runtime.policies.loop_rules import LoopRules
-from glus_edge.runtime.policies.lost_target import TargetState, Verdict
-from glus_edge.runtime.policies.mask_signals import SignalReader, Signals
-from glus_edge.runtime.policies.memory_rule import Memory
+from glus_edge.runtime.policies.lost_target import TargetState, TargetVerdict
+from glus_edge.runtime.policies.mask_signals import MaskSignalReader, MaskSignals
+from glus_edge.runtime.policies.memory_rule import MemoryRecord
 from glus_edge.runtime.policies.refresh import BackOff
-from glus_edge.runtime.policies.scene_change import Scene
-from glus_edge.runtime.tracking.mask_tracker import Tracked
+from glus_edge.runtime.policies.scene_change import SceneChange
+from glus_edge.runtime.tracking.mask_tracker import TrackedMasks
 from glus_edge.runtime.video.frame import Frame
 
 
-class Direction:
+class Propagation:
     """From the key frame to the video's end, or back to its beginning; or over a live stream.
 
     With the rule `always` every frame is asked about, and one without [SEG] has no mask, as in the reference. With any
     other, embeddings serve until they are replaced.
     """
 
-    def __init__(self, session: Session, rules: LoopRules | None = None) -> None:
+    def __init__(self, session: SentenceBatch, rules: LoopRules | None = None) -> None:
         self.session = session
         self._rules = rules or LoopRules()
         self._tracker = session.tracker(self._rules.memory)
@@ -35,9 +35,9 @@ class Direction:
         self._window: list[int] = []  # query frames of the last prompt
         self._asked = 0  # questions since the conversation began
         self._recent: list[Frame] = []  # the frames a contiguous window may show
-        self._reader = SignalReader(session.sentences)
-        self._signals: dict[int, Signals] = {}  # of the frame before, of sentences whose object is not lost
-        self._scene = Scene()  # of the frame asked about last
+        self._reader = MaskSignalReader(session.sentences)
+        self._signals: dict[int, MaskSignals] = {}  # of the frame before, of sentences whose object is not lost
+        self._scene = SceneChange()  # of the frame asked about last
 
     def step(self, frame: Frame, *, may_ask: bool = True) -> FrameResult:
         """The masks of the next frame. Without `may_ask` the rules' question waits, unless there is no embedding yet."""
@@ -74,15 +74,15 @@ class Direction:
         """Lets the next window begin with one turn: the context has changed, and nothing behind it is cached."""
         self._window, self._asked = [], 0
 
-    def fork(self) -> "Direction":
+    def fork(self) -> "Propagation":
         """The other way from here: same window, memory, embeddings and step, in buffers of its own."""
-        return self._copied_to(Direction(self.session, self._rules), tuple(range(self.session.sentences)))
+        return self._copied_to(Propagation(self.session, self._rules), tuple(range(self.session.sentences)))
 
-    def of(self, sentences: tuple[int, ...]) -> "Direction":
+    def of(self, sentences: tuple[int, ...]) -> "Propagation":
         """The same loop for some of its sentences, in a session of their own; each goes on as it would have."""
-        return self._copied_to(Direction(self.session.of(sentences), self._rules), sentences)
+        return self._copied_to(Propagation(self.session.of(sentences), self._rules), sentences)
 
-    def _copied_to(self, other: "Direction", sentences: tuple[int, ...]) -> "Direction":
+    def _copied_to(self, other: "Propagation", sentences: tuple[int, ...]) -> "Propagation":
         self._tracker.copy_to(other._tracker, sentences)
         for row, sentence in enumerate(sentences):
             self.session.copy_embedding(other._embedding[row], self._embedding[sentence])
@@ -125,7 +125,7 @@ class Direction:
         if self._rules.watches_scene:
             self._scene.note(frame)
 
-    def _read(self, tracked: Tracked, asked: bool) -> dict[int, Signals]:
+    def _read(self, tracked: TrackedMasks, asked: bool) -> dict[int, MaskSignals]:
         """Of every sentence that has a mask, if any rule looks at them."""
         if not self._rules.reads_signals:
             return {}
@@ -139,24 +139,24 @@ class Direction:
         )
         return {i: signals[i] for i in np.flatnonzero(self._known).tolist()}
 
-    def _doubts(self, signals: dict[int, Signals]) -> bool:
+    def _doubts(self, signals: dict[int, MaskSignals]) -> bool:
         age = self._age or 0
         trusted = tuple(each for i, each in signals.items() if not self._targets[i].lost)
         return self._back_off.allows(age) and self._rules.refresh.ask_after(age, trusted)
 
-    def _watch(self, tracked: Tracked, signals: dict[int, Signals], asked: bool) -> dict[int, Verdict]:
+    def _watch(self, tracked: TrackedMasks, signals: dict[int, MaskSignals], asked: bool) -> dict[int, TargetVerdict]:
         """Keeps what the next frame needs, memories included, and says what becomes of each mask."""
         known = np.flatnonzero(self._known).tolist()
         if not self._rules.reads_signals:
-            self._tracker.remember(self._step, {i: Memory(self._step) for i in known})
-            return dict.fromkeys(known, Verdict())
+            self._tracker.remember(self._step, {i: MemoryRecord(self._step) for i in known})
+            return dict.fromkeys(known, TargetVerdict())
         verdicts, memories = {}, {}
         for i, seen in signals.items():
             self._targets[i], verdicts[i] = self._targets[i].after(seen, asked, self._rules.lost)
             if verdicts[i].restart:
                 self._tracker.forget(i)
             if verdicts[i].remember:
-                memories[i] = Memory(
+                memories[i] = MemoryRecord(
                     self._step, seen.predicted_iou, seen.object_score, seen.growth, seen.contested, asked
                 )
         self._tracker.remember(self._step, memories)
@@ -165,7 +165,7 @@ class Direction:
         return verdicts
 
 
-def _scores(tracked: Tracked | None, verdicts: dict[int, Verdict], sentences: int) -> tuple[Scores, ...]:
+def _scores(tracked: TrackedMasks | None, verdicts: dict[int, TargetVerdict], sentences: int) -> tuple[Scores, ...]:
     return tuple(
         Scores(
             predicted_iou=float(tracked.predicted_iou[i]),

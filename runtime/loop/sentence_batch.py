@@ -1,4 +1,4 @@
-"""What a video's sentences share (`SharedWork`), and what one batch of them has to itself (`Session`)."""
+"""What a video's sentences share (`SharedState`), and what one batch of them has to itself (`SentenceBatch`)."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.language.conversation import Conversation, PromptText, Rows, check_sentence, rows_from_prompt
-from glus_edge.runtime.language.image_tokens import FrameTokens
+from glus_edge.runtime.language.image_tokens import ImageTokens
 from glus_edge.runtime.language.kv_cache import KeyValueCache, row_granule
-from glus_edge.runtime.language.language_model import LanguageStep
-from glus_edge.runtime.language.shared_prefix import ContextPrefix
-from glus_edge.runtime.pixels.tower_inputs import Pixels
+from glus_edge.runtime.language.language_model import LanguageModel
+from glus_edge.runtime.language.shared_prefix import SharedPrefix
+from glus_edge.runtime.pixels.tower_inputs import TowerInputs
 from glus_edge.runtime.policies.memory_rule import MemoryRule
 from glus_edge.runtime.policies.window import Window, WindowPolicy
 from glus_edge.runtime.tracking.mask_tracker import ImageFeatures, MaskTracker, SamEngines
@@ -29,10 +29,10 @@ class Engines:
     clip_encoder: Engine
     language_model: Engine
     sam: SamEngines
-    pixels: Pixels  # what makes the inputs of both image towers
+    pixels: TowerInputs  # what makes the inputs of both image towers
 
 
-class SharedWork:
+class SharedState:
     """What is computed once for all sentences: image tokens, image features, the context's keys and values."""
 
     def __init__(self, bundle: Bundle, engines: Engines) -> None:
@@ -44,13 +44,13 @@ class SharedWork:
         # Live video keeps up to twice the context frames, of which it will choose, beside those chosen before; a run
         # from a key frame keeps that one.
         places = 3 * manifest.window.context_frames + manifest.window.query_frames + 1
-        self.tokens = FrameTokens(engines.clip_encoder, manifest.model, engines.pixels, places, self.stopwatch)
+        self.tokens = ImageTokens(engines.clip_encoder, manifest.model, engines.pixels, places, self.stopwatch)
         self.features = ImageFeatures(engines.sam.image_encoder, manifest.model, engines.pixels, self.stopwatch)
         self.context: tuple[int, ...] = (0,) * manifest.window.context_frames
         # Up to the image of the first query frame a prompt does not depend on the sentence.
         text = Conversation("", manifest.prompt, self.tokenizer, manifest.window.context_frames).text(0)
         self._text = PromptText(text.pieces[:-1])
-        self.prefix = ContextPrefix(
+        self.prefix = SharedPrefix(
             engines.language_model,
             manifest.model,
             self.embedding,
@@ -74,10 +74,12 @@ class SharedWork:
         self.tokens_prefilled += self.prefix.rows
 
 
-class Session:
-    """A batch of sentences over one video. `Direction` runs over it."""
+class SentenceBatch:
+    """A batch of sentences over one video. `Propagation` runs over it."""
 
-    def __init__(self, shared: SharedWork, sentences: tuple[str, ...], policy: WindowPolicy, capacity: int = 0) -> None:
+    def __init__(
+        self, shared: SharedState, sentences: tuple[str, ...], policy: WindowPolicy, capacity: int = 0
+    ) -> None:
         """`capacity`: cache slots to have at least."""
         manifest = shared.bundle.manifest
         self.shared, self.policy, self.texts = shared, policy, sentences
@@ -91,7 +93,7 @@ class Session:
         self._conversations = [Conversation(s, manifest.prompt, shared.tokenizer, frames) for s in sentences]
         self._check_lengths()
         self._capacity = max(capacity, self._cache_capacity(shared.prefix.rows))
-        self.language = LanguageStep(
+        self.language = LanguageModel(
             shared.engines.language_model,
             self._model,
             shared.embedding,
@@ -102,17 +104,17 @@ class Session:
             self._capacity,
         )
 
-    def of(self, sentences: tuple[int, ...]) -> "Session":
+    def of(self, sentences: tuple[int, ...]) -> "SentenceBatch":
         """A session for these of its sentences, with the rows cached for them."""
         # One longest prompt more: rows that were placed for a larger batch may lie less densely.
         room = max(map(len, self.prompts(list(range(self.query_frames))))) - self.shared.prefix.rows
         texts = tuple(self.texts[sentence] for sentence in sentences)
-        other = Session(self.shared, texts, self.policy, self._capacity + room)
+        other = SentenceBatch(self.shared, texts, self.policy, self._capacity + room)
         self.language.copy_to(other.language, sentences)
         return other
 
     def read_context(self, frames: tuple[int, ...]) -> None:
-        """See SharedWork."""
+        """See SharedState."""
         self.shared.read_context(frames)
 
     def prompts(self, window: list[int]) -> list[Rows]:

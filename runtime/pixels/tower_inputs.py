@@ -11,7 +11,7 @@ from glus_edge.runtime.backends.engine import Engine
 from glus_edge.runtime.bundle.manifest import ImageSettings
 from glus_edge.runtime.device.cuda_array import CudaArray
 from glus_edge.runtime.device.cuda_device import CudaDevice, cuda_device
-from glus_edge.runtime.device.cuda_stream import Mark
+from glus_edge.runtime.device.cuda_stream import StreamMark
 from glus_edge.runtime.device.device import ALIGNMENT, Array, Device
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.pixels.resize_weights import bicubic, fixed_point_digits, sam_weights
@@ -27,7 +27,7 @@ class PreparedFrame(Frame):
     sam_pixels: NDArray[np.float32]  # [3, S, S], SAM 2's input
 
 
-class Pixels(Protocol):
+class TowerInputs(Protocol):
     """Writes the input of an image tower, [1, 3, S, S] float32, for a frame."""
 
     def clip(self, frame: Frame, target: Array) -> None:
@@ -49,29 +49,29 @@ class Pixels(Protocol):
         """Releases what makes them."""
 
 
-class HostPixels:
-    """Made by Pillow, OpenCV and numpy, then uploaded. See Pixels."""
+class HostTowerInputs:
+    """Made by Pillow, OpenCV and numpy, then uploaded. See TowerInputs."""
 
     def __init__(self, device: Device, clip: ImageSettings, sam: ImageSettings) -> None:
         self._device, self._clip, self._sam = device, clip, sam
 
     def clip(self, frame: Frame, target: Array) -> None:
-        """See Pixels."""
+        """See TowerInputs."""
         made = frame.clip_pixels if isinstance(frame, PreparedFrame) else None
         self._device.write(target[0], clip_pixels(frame.rgb, self._clip) if made is None else made)
 
     def sam(self, frame: Frame, target: Array) -> None:
-        """See Pixels."""
+        """See TowerInputs."""
         pixels = frame.sam_pixels if isinstance(frame, PreparedFrame) else sam_pixels(frame.rgb, self._sam)
         self._device.write(target[0], pixels)
 
     def prepared(self, frame: Frame, asked: bool) -> Frame:
-        """See Pixels."""
+        """See TowerInputs."""
         clip = clip_pixels(frame.rgb, self._clip) if asked else None
         return PreparedFrame(frame.index, frame.time, frame.picture, clip, sam_pixels(frame.rgb, self._sam))
 
     def picture(self, source: object) -> Picture:
-        """See Pixels."""
+        """See TowerInputs."""
         return picture_from(source, None)
 
     def let_go(self) -> None:
@@ -81,31 +81,31 @@ class HostPixels:
         """Holds nothing."""
 
 
-class DevicePixels:
-    """Made by two engines. What depends on the frame's size alone is uploaded when the size changes. See Pixels."""
+class DeviceTowerInputs:
+    """Made by two engines. What depends on the frame's size alone is uploaded when the size changes. See TowerInputs."""
 
     def __init__(self, clip: Engine, sam: Engine, clip_image: ImageSettings, sam_image: ImageSettings) -> None:
         # a buffer for each: the two engines run on different streams, and would wait for each other's
         self._clip, self._sam = _Tower(clip, "clip_pixels", clip_image), _Tower(sam, "sam_pixels", sam_image)
 
     def clip(self, frame: Frame, target: Array) -> None:
-        """See Pixels."""
+        """See TowerInputs."""
         self._clip.make(frame, target, clip_weights)
 
     def sam(self, frame: Frame, target: Array) -> None:
-        """See Pixels."""
+        """See TowerInputs."""
         self._sam.make(frame, target, sam_matrices)
 
     def prepared(self, frame: Frame, asked: bool) -> Frame:
-        """The device makes pixels faster than the host: see Pixels."""
+        """The device makes pixels faster than the host: see TowerInputs."""
         return frame
 
     def picture(self, source: object) -> Picture:
-        """See Pixels."""
+        """See TowerInputs."""
         return picture_from(source, cuda_device(self._clip.engine.device))
 
     def let_go(self) -> None:
-        """See Pixels."""
+        """See TowerInputs."""
         self._clip.let_go()
         self._sam.let_go()
 
@@ -115,14 +115,14 @@ class DevicePixels:
         self._sam.close()
 
 
-class Weights(NamedTuple):
+class ResizeWeights(NamedTuple):
     """What resizes frames of one size."""
 
     rows: NDArray[np.float32]
     columns: NDArray[np.float32]
 
 
-def clip_weights(size: FrameSize, side: int) -> Weights:
+def clip_weights(size: FrameSize, side: int) -> ResizeWeights:
     """Digits [3, 1, side, H] and [3, 1, W, side] of CLIP's resize and centre crop; see preprocess.clip_pixels."""
     shorter = min(size)
     lengths = [side if length == shorter else int(side * length / shorter) for length in size]
@@ -132,12 +132,12 @@ def clip_weights(size: FrameSize, side: int) -> Weights:
         fixed_point_digits(bicubic(source, target)[(target - side) // 2 :][:side])
         for source, target in zip(size, lengths, strict=True)
     )
-    return Weights(rows[:, None], np.ascontiguousarray(columns.transpose(0, 2, 1))[:, None])
+    return ResizeWeights(rows[:, None], np.ascontiguousarray(columns.transpose(0, 2, 1))[:, None])
 
 
-def sam_matrices(size: FrameSize, side: int) -> Weights:
+def sam_matrices(size: FrameSize, side: int) -> ResizeWeights:
     """[side, H] and [W, side] of SAM 2's resize; see preprocess.sam_pixels."""
-    return Weights(sam_weights(size.height, side), np.ascontiguousarray(sam_weights(size.width, side).T))
+    return ResizeWeights(sam_weights(size.height, side), np.ascontiguousarray(sam_weights(size.width, side).T))
 
 
 class _Tower:
@@ -149,7 +149,7 @@ class _Tower:
         self._fixed = {name: getattr(settings, name) for name in ("mean", "std")}
         self._inputs: dict[str, Array] = {}  # all but the picture; they follow from its size
         self._buffer: Array | None = None  # of pictures that cannot be read where they are
-        self._read: tuple[CudaArray, Mark] | None = None  # another library's memory, and the end of its last use
+        self._read: tuple[CudaArray, StreamMark] | None = None  # another library's memory, and the end of its last use
 
     def make(self, frame: Frame, target: Array, weights: Any) -> None:
         device = self.engine.device

@@ -8,7 +8,7 @@ SeC do for their own signals).
 from dataclasses import dataclass, replace
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.mask_signals import Signals
+from glus_edge.runtime.policies.mask_signals import MaskSignals
 
 LOST_RULES = ("never", "hide", "suspend")
 
@@ -32,7 +32,7 @@ class LostRule:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TargetVerdict:
     """What becomes of one sentence's mask on one frame."""
 
     visible: bool = True  # else the mask given is empty
@@ -54,23 +54,23 @@ class TargetState:
             return not self.answered and (age >= rule.lost_period or scene_change > rule.scene)
         return bool(self.suspect) and age >= rule.suspect_period
 
-    def after(self, signals: Signals, asked: bool, rule: LostRule) -> tuple["TargetState", Verdict]:
+    def after(self, signals: MaskSignals, asked: bool, rule: LostRule) -> tuple["TargetState", TargetVerdict]:
         """The next state, and what becomes of this frame's mask."""
         if rule.name == "never":
-            return self, Verdict()
+            return self, TargetVerdict()
         absent = signals.object_score <= 0
         if rule.name == "hide":
-            return self, Verdict(visible=not absent)
+            return self, TargetVerdict(visible=not absent)
         if self.lost:
             sure = not absent and signals.predicted_iou > rule.found_iou and signals.area > 0
             if sure and self.answered:
-                return TargetState(), Verdict(restart=True)
-            return replace(self, answered=sure and asked), Verdict(visible=False, remember=False)
+                return TargetState(), TargetVerdict(restart=True)
+            return replace(self, answered=sure and asked), TargetVerdict(visible=False, remember=False)
         if not absent and signals.predicted_iou >= rule.iou and signals.area > 0:
-            return TargetState(), Verdict()
+            return TargetState(), TargetVerdict()
         suspect = self.suspect + 1
         lost = suspect >= rule.patience
-        return TargetState(suspect, lost), Verdict(visible=not lost, remember=False)
+        return TargetState(suspect, lost), TargetVerdict(visible=not lost, remember=False)
 
 
 def lost_rule(text: str) -> LostRule:

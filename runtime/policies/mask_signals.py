@@ -11,7 +11,7 @@ TYPICAL_FRAMES = 10  # an area is compared with the median of this many frames b
 
 
 @dataclass(frozen=True)
-class Signals:
+class MaskSignals:
     """Of one sentence's mask on one frame."""
 
     predicted_iou: float  # the decoder's guess, 0..1
@@ -26,7 +26,7 @@ class Signals:
     mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), np.bool_), compare=False, repr=False)
 
 
-class SignalReader:
+class MaskSignalReader:
     """Reads the signals of frame after frame; keeps one mask and eleven areas a sentence."""
 
     def __init__(self, sentences: int) -> None:
@@ -41,15 +41,15 @@ class SignalReader:
         object_score: NDArray[np.float32],
         all_mask_logits: NDArray[np.float32] | None = None,
         without_memory: NDArray[np.float32] | None = None,
-    ) -> tuple[Signals, ...]:
-        """Signals of every sentence, the last two of them if their masks are given.
+    ) -> tuple[MaskSignals, ...]:
+        """MaskSignals of every sentence, the last two of them if their masks are given.
 
         mask_logits and without_memory: [sentences, 1, h, w]; all_mask_logits: [sentences, 4, h, w].
         """
         masks = mask_logits[:, 0] > 0
         before = masks if self._before is None else self._before
         return tuple(
-            Signals(
+            MaskSignals(
                 predicted_iou=float(predicted_iou[i]),
                 object_score=float(object_score[i]),
                 overlap=overlap(masks[i], before[i]),
@@ -74,13 +74,13 @@ class SignalReader:
         if asked:
             self._asked = [areas[-1] for areas in self._areas]
 
-    def copy(self) -> "SignalReader":
+    def copy(self) -> "MaskSignalReader":
         """A second reader that remembers the same."""
         return self.of(tuple(range(len(self._areas))))
 
-    def of(self, sentences: tuple[int, ...]) -> "SignalReader":
+    def of(self, sentences: tuple[int, ...]) -> "MaskSignalReader":
         """A reader of these sentences alone that remembers the same of them."""
-        other = SignalReader(len(sentences))
+        other = MaskSignalReader(len(sentences))
         other._before = None if self._before is None else self._before[list(sentences)]
         other._areas = [self._areas[sentence].copy() for sentence in sentences]
         other._asked = [self._asked[sentence] for sentence in sentences]

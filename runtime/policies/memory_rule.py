@@ -20,7 +20,7 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryRecord:
     """What a rule knows of one sentence's memory of one frame."""
 
     step: int  # frames since the run began
@@ -45,14 +45,14 @@ class MemoryRule:
 
     @property
     def reads_alternatives(self) -> bool:
-        """Whether `Memory.contested` is looked at, and so must be computed."""
+        """Whether `MemoryRecord.contested` is looked at, and so must be computed."""
         return "distractors" in self._parts
 
-    def stores(self, memory: Memory) -> bool:
+    def stores(self, memory: MemoryRecord) -> bool:
         """Whether a memory is made of this frame at all."""
         return "present" not in self._parts or memory.object_score > 0
 
-    def kept(self, held: tuple[Memory, ...], step: int, settings: MemorySettings) -> tuple[Memory, ...]:
+    def kept(self, held: tuple[MemoryRecord, ...], step: int, settings: MemorySettings) -> tuple[MemoryRecord, ...]:
         """Of the memories held after `step`, oldest first, those that stay and are read by the next step: at most `slots`.
 
         `reference`: those GLUS reads. Others: the newest; anchors; and of the rest one every `stride` steps, the newest
@@ -76,14 +76,14 @@ class MemoryRule:
     def _parts(self) -> tuple[str, ...]:
         return tuple(self.name.split("+"))
 
-    def _trusts(self, memory: Memory) -> bool:
+    def _trusts(self, memory: MemoryRecord) -> bool:
         good = memory.predicted_iou > self.confident_iou and memory.object_score > 0
         return good or "confident" not in self._parts
 
-    def _anchors(self, older: list[Memory]) -> list[Memory]:
+    def _anchors(self, older: list[MemoryRecord]) -> list[MemoryRecord]:
         """Newest first, those of `anchors` before those of `distractors`."""
         sure = [memory for memory in older if memory.predicted_iou > self.anchor_iou]
-        chosen: list[Memory] = []
+        chosen: list[MemoryRecord] = []
         if "anchors" in self._parts:
             asked = [memory for memory in sure if memory.asked and memory.object_score > self.anchor_score]
             chosen += _apart(asked, self.anchor_distance)[-2:][::-1]
@@ -94,9 +94,9 @@ class MemoryRule:
         return chosen
 
 
-def _apart(memories: list[Memory], distance: int) -> list[Memory]:
+def _apart(memories: list[MemoryRecord], distance: int) -> list[MemoryRecord]:
     """The first, and every next one at least `distance` steps behind the last chosen."""
-    chosen: list[Memory] = []
+    chosen: list[MemoryRecord] = []
     for memory in memories:
         if not chosen or memory.step - chosen[-1].step >= distance:
             chosen.append(memory)

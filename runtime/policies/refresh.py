@@ -8,7 +8,7 @@ decoder says under an old embedding, predicted IoU and change in size since the 
 from dataclasses import dataclass
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.mask_signals import Signals
+from glus_edge.runtime.policies.mask_signals import MaskSignals
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class RefreshRule:
         """Whether `scene_change` is looked at, and so must be computed."""
         return self.name in ("scene", "adaptive")
 
-    def ask_before(self, age: int, previous: tuple[Signals, ...], scene_change: float) -> bool:
+    def ask_before(self, age: int, previous: tuple[MaskSignals, ...], scene_change: float) -> bool:
         """Whether to ask before the frame is decoded. `previous`: signals of the frame before, none if it had no mask."""
         if self.name == "every":
             return age >= self.every
@@ -46,10 +46,10 @@ class RefreshRule:
         return self.name == "always"
 
     def looks_without_memory(self, age: int) -> bool:
-        """Whether the frame is to be decoded without memory as well, so that `Signals.agreement` is known."""
+        """Whether the frame is to be decoded without memory as well, so that `MaskSignals.agreement` is known."""
         return self.name == "memoryless" and age % self.period == 0
 
-    def ask_after(self, age: int, current: tuple[Signals, ...]) -> bool:
+    def ask_after(self, age: int, current: tuple[MaskSignals, ...]) -> bool:
         """Whether to ask now that the frame has been decoded with the old embedding; it is then decoded again."""
         if self.name == "memoryless":
             return any(each.agreement < self.agreement for each in current)

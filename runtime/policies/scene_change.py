@@ -9,7 +9,7 @@ from glus_edge.runtime.video.frame import Frame
 _SIDE = 128  # pixels; the frame is reduced to this before its colours are counted
 
 
-class Scene:
+class SceneChange:
     """The colours of one frame, to compare others with."""
 
     def __init__(self) -> None:
@@ -25,9 +25,9 @@ class Scene:
             return 0.0
         return float(cv2.compareHist(self._histogram, _histogram(frame), cv2.HISTCMP_BHATTACHARYYA))
 
-    def copy(self) -> "Scene":
+    def copy(self) -> "SceneChange":
         """A second one with the same colours."""
-        other = Scene()
+        other = SceneChange()
         other._histogram = self._histogram
         return other
 

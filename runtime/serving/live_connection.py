@@ -16,7 +16,7 @@ from websockets.frames import CloseCode
 from websockets.sync.server import ServerConnection
 
 from glus_edge.runtime.errors import GlusEdgeError, InputError
-from glus_edge.runtime.loop.live_results import answered
+from glus_edge.runtime.loop.live_results import live_results
 from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.mask_png import png_from_mask
@@ -109,7 +109,7 @@ class LiveConnection:
     def _answer(self, frames: PushedFrames | LiveSource) -> None:
         """Sends the masks of the newest frame, and again, in a thread of its own."""
         try:
-            for each in answered(frames, self._push, self._settings.deadline_ms):
+            for each in live_results(frames, self._push, self._settings.deadline_ms):
                 if isinstance(frames, LiveSource):
                     self._socket.send(_jpeg(each.arrival.rgb))
                 masks = [_png(mask) if mask.any() else None for mask in each.result.masks]

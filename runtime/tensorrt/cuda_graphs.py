@@ -13,7 +13,7 @@ Key = tuple[int, ...]  # addresses of an engine's tensors, in the order of their
 _MOST_GRAPHS = 32  # of one engine; beyond that the oldest goes
 
 
-class GraphCache:
+class CudaGraphs:
     """Graphs of one shape; whoever changes shapes clears it."""
 
     def __init__(self, cuda: Cuda, stream: CudaStream, enabled: bool) -> None:

@@ -16,8 +16,8 @@ from glus_edge.runtime.device.cuda_stream import MAIN
 from glus_edge.runtime.device.device import ALIGNMENT, Array
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.pixels.preprocess_graph import graph_signature
-from glus_edge.runtime.pixels.tower_inputs import DevicePixels, Pixels
-from glus_edge.runtime.tensorrt.cuda_graphs import GraphCache
+from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs, TowerInputs
+from glus_edge.runtime.tensorrt.cuda_graphs import CudaGraphs
 from glus_edge.runtime.tensorrt.library import TensorRt, load_tensorrt, made, type_names
 from glus_edge.runtime.tensorrt.plan import profile_shape
 from glus_edge.runtime.tensorrt.store import EngineStore
@@ -81,7 +81,7 @@ class TensorRtEngine:
                 f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, or "
                 "build with smaller limits"
             )
-        self.graphs = GraphCache(device.cuda, self.stream, cuda_graphs and device.cuda.has_graphs and name in CAPTURED)
+        self.graphs = CudaGraphs(device.cuda, self.stream, cuda_graphs and device.cuda.has_graphs and name in CAPTURED)
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._unwanted: dict[str, CudaArray] = {}  # where outputs go that the caller does not ask for
@@ -193,10 +193,10 @@ class TensorRtBackend:
         options = options or TensorRtOptions()
         return cls(bundle, load_tensorrt(options.library), open_cuda(options.cuda), options)
 
-    def open_pixels(self) -> Pixels:
+    def open_pixels(self) -> TowerInputs:
         """The engines that make the pixels of both image towers on the device. EngineError: as `open`."""
         manifest = self._bundle.manifest
-        return DevicePixels(self.open("clip_preprocess"), self.open("sam_preprocess"), manifest.clip, manifest.sam)
+        return DeviceTowerInputs(self.open("clip_preprocess"), self.open("sam_preprocess"), manifest.clip, manifest.sam)
 
     def open(self, graph: str) -> Engine:
         """See Backend. EngineError: not built, or built for another device, version or graph."""

@@ -20,7 +20,7 @@ LIBRARIES = tuple(_MODULES)
 
 
 @dataclass(frozen=True)
-class Messages:
+class LogMessages:
     """Warnings and errors TensorRT has logged since it was loaded."""
 
     errors: list[str] = field(default_factory=list)
@@ -43,7 +43,7 @@ class TensorRt:
     library: str  # 'tensorrt' or 'tensorrt-rtx'
     api: Any  # the Python module
     logger: Any  # writes to `messages`
-    messages: Messages
+    messages: LogMessages
 
     @property
     def version(self) -> str:
@@ -68,7 +68,7 @@ def load_tensorrt(library: str) -> TensorRt:
 
 def wrap(library: str, api: Any) -> TensorRt:
     """A TensorRt over an imported module, with a logger of its own."""
-    messages = Messages()
+    messages = LogMessages()
     return TensorRt(library, api, _logger(api, messages), messages)
 
 
@@ -89,7 +89,7 @@ def made(tensorrt: TensorRt, kind: Any, purpose: str) -> Any:
         ) from error
 
 
-def _logger(api: Any, messages: Messages) -> Any:
+def _logger(api: Any, messages: LogMessages) -> Any:
     severity = api.ILogger.Severity
 
     class CollectingLogger(api.ILogger):  # type: ignore[misc]

@@ -41,7 +41,7 @@ class EngineKey:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class BuildAttempt:
     """One form of a graph tried on the device, against ONNX Runtime in float32 on the same inputs."""
 
     precision: str  # 'fp16', 'bf16' or 'fp32': what the graph computed in
@@ -66,7 +66,7 @@ class EngineRecord:
     size_bytes: int
     build_s: float
     precision: str  # 'fp16', 'bf16' or 'fp32': the one the gate left
-    gate: tuple[Attempt, ...] = field(default=())  # empty: the engine has not been compared with anything
+    gate: tuple[BuildAttempt, ...] = field(default=())  # empty: the engine has not been compared with anything
     raised: tuple[str, ...] = ()  # named blocks that compute in float32 all the same
 
     @property

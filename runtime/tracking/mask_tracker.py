@@ -12,8 +12,8 @@ from glus_edge.runtime.bundle.manifest import MemorySettings
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.device.scratch import Scratch
-from glus_edge.runtime.pixels.tower_inputs import Pixels
-from glus_edge.runtime.policies.memory_rule import Memory, MemoryRule
+from glus_edge.runtime.pixels.tower_inputs import TowerInputs
+from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule
 from glus_edge.runtime.tracking.memory_bank import MemoryBank, MemoryGroup
 from glus_edge.runtime.utils.stopwatch import Stopwatch
 from glus_edge.runtime.video.frame import Frame
@@ -28,7 +28,7 @@ class SamEngines(NamedTuple):
     memory_encoder: Engine
 
 
-class Tracked(NamedTuple):
+class TrackedMasks(NamedTuple):
     """The decoder's answer for one frame, on the host, valid until the next frame."""
 
     mask_logits: NDArray[np.float32]  # [sentences, 1, S/4, S/4], the chosen mask
@@ -41,7 +41,7 @@ class Tracked(NamedTuple):
 class ImageFeatures:
     """The image encoder and its outputs: computed once per frame for all sentences."""
 
-    def __init__(self, engine: Engine, model: ModelDimensions, pixels: Pixels, stopwatch: Stopwatch) -> None:
+    def __init__(self, engine: Engine, model: ModelDimensions, pixels: TowerInputs, stopwatch: Stopwatch) -> None:
         self._engine, self._source, self._stopwatch = engine, pixels, stopwatch
         self._pixels = engine.device.empty((1, 3, model.image_size, model.image_size), "float32")
         self.maps: dict[str, Array] = {
@@ -103,12 +103,12 @@ class MaskTracker:
             for group in self._bank.groups():
                 self._condition(group)
 
-    def decode(self, segment_embedding: Array) -> Tracked:
+    def decode(self, segment_embedding: Array) -> TrackedMasks:
         """Masks of the frame that was conditioned, for embeddings [sentences, segment_width] float32 on the device."""
         with self._stopwatch.stage("mask_decoder"):
             self._decode(self._conditioned, segment_embedding, self._outputs)
             # Read before the memory is made: a concurrent device makes it while the host turns logits into masks.
-            return Tracked(**{name: self._device.read(output) for name, output in self._outputs.items()})
+            return TrackedMasks(**{name: self._device.read(output) for name, output in self._outputs.items()})
 
     def decode_without_memory(self, segment_embedding: Array) -> NDArray[np.float32]:
         """Mask logits [sentences, 1, S/4, S/4] as if this frame were a run's first; what `decode` gave stays valid."""
@@ -119,7 +119,7 @@ class MaskTracker:
             self._decode(features, segment_embedding, {"mask_logits": logits})
             return self._device.read(logits)
 
-    def remember(self, step: int, memories: Mapping[int, Memory]) -> None:
+    def remember(self, step: int, memories: Mapping[int, MemoryRecord]) -> None:
         """Ends a step: writes the memory of the masks decoded last for the sentences that have one."""
         with self._stopwatch.stage("memory_encoder"):
             placement = self._bank.store(step, memories)

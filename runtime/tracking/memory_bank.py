@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from glus_edge.runtime.bundle.manifest import MemorySettings
-from glus_edge.runtime.policies.memory_rule import Memory, MemoryRule
+from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class MemoryBank:
 
     def __init__(self, sentences: int, settings: MemorySettings, rule: MemoryRule | None = None) -> None:
         self._settings, self._rule = settings, rule or MemoryRule()
-        self._held: list[list[Memory]] = [[] for _ in range(sentences)]  # by slot
+        self._held: list[list[MemoryRecord]] = [[] for _ in range(sentences)]  # by slot
 
-    def held(self, sentence: int) -> tuple[Memory, ...]:
+    def held(self, sentence: int) -> tuple[MemoryRecord, ...]:
         """What lies in this sentence's slots 0, 1, ..."""
         return tuple(self._held[sentence])
 
@@ -54,7 +54,7 @@ class MemoryBank:
             groups.setdefault(len(held), []).append(sentence)
         return tuple(MemoryGroup(tuple(sentences), count) for count, sentences in groups.items())
 
-    def store(self, step: int, memories: Mapping[int, Memory]) -> Placement:
+    def store(self, step: int, memories: Mapping[int, MemoryRecord]) -> Placement:
         """Ends a step, with the memories of the sentences that have one. Call it for every step."""
         moves: list[Move] = []
         slots: dict[int, int] = {}
@@ -78,11 +78,11 @@ class MemoryBank:
         other._held = [list(self._held[sentence]) for sentence in sentences]
         return other
 
-    def _free(self, held: list[Memory], step: int) -> list[int]:
+    def _free(self, held: list[MemoryRecord], step: int) -> list[int]:
         kept = self._rule.kept(tuple(sorted(held, key=lambda memory: memory.step)), step, self._settings)
         return [slot for slot, memory in enumerate(held) if memory not in kept]
 
-    def _place(self, held: list[Memory], new: Memory, step: int) -> int:
+    def _place(self, held: list[MemoryRecord], new: MemoryRecord, step: int) -> int:
         """Enters the new memory in the first slot it leaves without use, or behind all."""
         held.append(new)
         free = self._free(held, step)
@@ -94,7 +94,7 @@ class MemoryBank:
         return free[0]
 
 
-def _close(held: list[Memory], free: list[int]) -> list[tuple[int, int]]:
+def _close(held: list[MemoryRecord], free: list[int]) -> list[tuple[int, int]]:
     """Fills free slots with the last ones, so that what is held lies in one block; (source, target) of each copy."""
     copies = []
     for slot in reversed(free):

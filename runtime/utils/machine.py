@@ -28,7 +28,7 @@ class Processor:
 
 
 @dataclass(frozen=True)
-class Space:
+class FreeSpace:
     """A kind of room, bytes."""
 
     total_bytes: int
@@ -72,7 +72,7 @@ def usable_threads() -> int:
     return threads
 
 
-def memory() -> Space | None:
+def memory() -> FreeSpace | None:
     """Main memory, a container's limit counted in; None where the system does not say."""
     amounts: dict[str, int] = {}
     for line in _text("/proc/meminfo").splitlines():
@@ -85,13 +85,13 @@ def memory() -> Space | None:
     limit, used = _text("/sys/fs/cgroup/memory.max").strip(), _text("/sys/fs/cgroup/memory.current").strip()
     if limit.isdigit() and used.isdigit() and int(limit) < total:
         total, free = int(limit), min(free, max(0, int(limit) - int(used)))
-    return Space(total, free)
+    return FreeSpace(total, free)
 
 
-def disk(path: Path) -> Space:
+def disk(path: Path) -> FreeSpace:
     """The disk a path lies on."""
     usage = shutil.disk_usage(path)
-    return Space(usage.total, usage.free)
+    return FreeSpace(usage.total, usage.free)
 
 
 def nvidia_devices() -> NvidiaDevices:

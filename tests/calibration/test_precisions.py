@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from glus_edge.benchmarks.accuracy.evaluation import Rules, SentenceScore
+from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, SentenceScore
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET
 from glus_edge.calibration import precisions
 
@@ -50,27 +50,27 @@ def test_a_stopped_run_scores_only_what_is_missing(tmp_path, bundle, monkeypatch
     monkeypatch.setattr(precisions, "evaluate", evaluate)
     record = tmp_path / "scores.jsonl"
     with pytest.raises(KeyboardInterrupt):
-        precisions.scored(bundle, Dataset(), 3, Rules(), record)
+        precisions.scored(bundle, Dataset(), 3, EvaluationRules(), record)
     record.write_text(record.read_text() + '[{"video": "cut o')
-    scores = precisions.scored(bundle, Dataset(), 3, Rules(), record)
+    scores = precisions.scored(bundle, Dataset(), 3, EvaluationRules(), record)
     assert asked == ["video 0", "video 1", "video 2", "video 2"]
     assert [each.video for each in scores] == ["video 0", "video 1", "video 2"]
-    assert precisions.scored(bundle, Dataset(), 2, Rules(), record) == scores[:2]
-    assert precisions.scored(bundle, Dataset(), 3, Rules(), record) == scores
+    assert precisions.scored(bundle, Dataset(), 2, EvaluationRules(), record) == scores[:2]
+    assert precisions.scored(bundle, Dataset(), 3, EvaluationRules(), record) == scores
     assert len(asked) == 4
 
 
 def test_scores_of_another_bundle_or_policy_are_not_taken(tmp_path, bundle, monkeypatch):
     monkeypatch.setattr(precisions, "evaluate", lambda *arguments: [score("new")])
     record = tmp_path / "scores.jsonl"
-    precisions.scored(bundle, Dataset(), 1, Rules(), record)
+    precisions.scored(bundle, Dataset(), 1, EvaluationRules(), record)
     old = json.loads(record.read_text().splitlines()[1])
     record.write_text(record.read_text().replace('"new"', '"old"'))
-    assert precisions.scored(bundle, Dataset(), 1, Rules(), record)[0].video == "old"
-    assert precisions.scored(bundle, Dataset(), 1, Rules("window"), record)[0].video == "new"
+    assert precisions.scored(bundle, Dataset(), 1, EvaluationRules(), record)[0].video == "old"
+    assert precisions.scored(bundle, Dataset(), 1, EvaluationRules("window"), record)[0].video == "new"
     record.write_text(record.read_text().replace('"new"', '"old"'))
     (bundle / "manifest.json").write_text("{ }")
-    assert precisions.scored(bundle, Dataset(), 1, Rules("window"), record)[0].video == "new"
+    assert precisions.scored(bundle, Dataset(), 1, EvaluationRules("window"), record)[0].video == "new"
     assert old[0]["video"] == "new"
 
 

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 from glus_edge.runtime import Scores, Segmenter, open_video
 from glus_edge.runtime.bundle.bundle import read_manifest, sha256
-from glus_edge.runtime.loop.propagation import Direction
+from glus_edge.runtime.loop.propagation import Propagation
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
@@ -76,7 +76,7 @@ def test_a_run_from_a_key_frame_is_one_run_each_way_that_begins_with_it(segmente
         for index in pass_.context_frames:
             session.tokens.add(video.read(index))
         session.read_context(pass_.context_frames)
-        direction = Direction(session)
+        direction = Propagation(session)
         for index in order:
             assert golden.iou(direction.step(video.read(index)).masks[0], results[index]) >= 0.999
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.training.data.scene import Difficulty, Scene, Thing
+from glus_edge.training.data.scene import Difficulty, Scene, SceneObject
 
 PALETTE = {
     "red": (214, 36, 40),
@@ -70,7 +70,7 @@ def _background(rng: np.random.Generator, size: int, margin: int) -> NDArray[np.
     return out
 
 
-def _paint(thing: Thing, tint: NDArray[np.float32], centres: NDArray[np.float32], radii: NDArray[np.float32],
+def _paint(thing: SceneObject, tint: NDArray[np.float32], centres: NDArray[np.float32], radii: NDArray[np.float32],
            canvas: NDArray[np.float32], owner: NDArray[np.uint8], label: int) -> None:  # fmt: skip
     """Draws one object on every frame; `centres` [frames, 2] and `radii` [frames] in pixels."""
     frames, size = canvas.shape[0], canvas.shape[1]

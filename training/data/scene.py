@@ -48,7 +48,7 @@ class Difficulty:
 
 
 @dataclass(frozen=True)
-class Thing:
+class SceneObject:
     """One object: its look and its motion."""
 
     shape: str
@@ -108,7 +108,7 @@ class Thing:
 class Scene:
     """The objects of a video, the farthest first (later ones are drawn on top)."""
 
-    things: tuple[Thing, ...]
+    things: tuple[SceneObject, ...]
     frames: int
     drift: tuple[float, float]  # camera motion over the whole video, frame sides
     seed: int  # of everything that is painted

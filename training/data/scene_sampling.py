@@ -14,7 +14,7 @@ from glus_edge.training.data.scene import (
     TEXTURES,
     Difficulty,
     Scene,
-    Thing,
+    SceneObject,
 )
 
 _MOTION_WEIGHTS = {
@@ -64,7 +64,7 @@ def _motion(rng: np.random.Generator, calm: bool, taken: set[str]) -> str:
     return MOTIONS[int(rng.choice(len(MOTIONS), p=weights / weights.sum()))]
 
 
-def _thing(rng: np.random.Generator, look: _Look, motion: str, difficulty: Difficulty) -> Thing:
+def _thing(rng: np.random.Generator, look: _Look, motion: str, difficulty: Difficulty) -> SceneObject:
     low, high = RADIUS_RANGES[look.size]
     heading = second = ""
     if motion in DIRECTIONS:
@@ -76,7 +76,7 @@ def _thing(rng: np.random.Generator, look: _Look, motion: str, difficulty: Diffi
     travel = float(rng.uniform(*difficulty.travel))
     if motion in ("bend", "turn", "stop", "start"):
         travel *= 0.8
-    thing = Thing(
+    thing = SceneObject(
         shape=look.shape,
         colour=look.colour,
         texture=look.texture,
@@ -93,7 +93,7 @@ def _thing(rng: np.random.Generator, look: _Look, motion: str, difficulty: Diffi
     return replace(thing, anchor=_anchor(rng, thing))
 
 
-def _anchor(rng: np.random.Generator, thing: Thing) -> tuple[float, float]:
+def _anchor(rng: np.random.Generator, thing: SceneObject) -> tuple[float, float]:
     """A place for the path inside the frame; entering and leaving objects have one end outside."""
     half = thing.reach()
     room = thing.radius * (1.38 if thing.motion in ("grow", "shrink") else 1.0) * 0.8 + 0.03
@@ -112,7 +112,7 @@ def _anchor(rng: np.random.Generator, thing: Thing) -> tuple[float, float]:
     return anchor[0], anchor[1]
 
 
-def _overlap(a: Thing, b: Thing) -> float:
+def _overlap(a: SceneObject, b: SceneObject) -> float:
     """Largest share of the smaller object's radius that two objects' centres come too close by, over the video."""
     times = np.linspace(0.0, 1.0, 9, dtype=np.float32)
     gap = np.linalg.norm(a.positions(times) - b.positions(times), axis=1)
@@ -120,7 +120,7 @@ def _overlap(a: Thing, b: Thing) -> float:
     return float(((reach - gap) / reach).clip(0.0, 1.0).mean())
 
 
-def _place(rng: np.random.Generator, thing: Thing, others: list[Thing], tries: int = 8) -> Thing:
+def _place(rng: np.random.Generator, thing: SceneObject, others: list[SceneObject], tries: int = 8) -> SceneObject:
     """The candidate place that overlaps the others least; some occlusion stays."""
     best, best_cost = thing, np.inf
     for _ in range(tries):
@@ -152,7 +152,7 @@ def draw_scene(seed: int, difficulty: Difficulty) -> Scene:
     group = len(looks)
     while len(looks) < count:
         looks.append(_related(rng, looks[int(rng.integers(len(looks)))]) if rng.random() < 0.5 else _look(rng))
-    things: list[Thing] = []
+    things: list[SceneObject] = []
     taken: set[str] = set()
     for number, look in enumerate(looks):
         motion = _motion(rng, calm, taken if number < group else set())

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from glus_edge.training.data.scene import COLOURS, DIRECTIONS, SHAPES, SIZES, Scene, Thing
+from glus_edge.training.data.scene import COLOURS, DIRECTIONS, SHAPES, SIZES, Scene, SceneObject
 
 KINDS = ("appearance", "relation", "motion", "none")
 
@@ -45,7 +45,7 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith("s") else "s")
 
 
-def _noun(thing: Thing, words: tuple[bool, bool, bool, bool]) -> str:
+def _noun(thing: SceneObject, words: tuple[bool, bool, bool, bool]) -> str:
     size, texture, colour, shape = words
     parts = [thing.size] if size and thing.size != "medium" else []
     parts += [thing.texture] if texture else []
@@ -53,7 +53,7 @@ def _noun(thing: Thing, words: tuple[bool, bool, bool, bool]) -> str:
     return " ".join(parts + [thing.shape if shape else "object"])
 
 
-def _fits(thing: Thing, like: Thing, words: tuple[bool, bool, bool, bool]) -> bool:
+def _fits(thing: SceneObject, like: SceneObject, words: tuple[bool, bool, bool, bool]) -> bool:
     size, texture, colour, shape = words
     return (
         (not size or like.size == "medium" or (thing.size == like.size and thing.motion not in ("grow", "shrink")))
@@ -132,7 +132,7 @@ def _beside(
     return out
 
 
-def _headings(thing: Thing) -> set[str]:
+def _headings(thing: SceneObject) -> set[str]:
     """Directions in which the object moves at some time."""
     if thing.motion == "turn":
         back = {"left": "right", "right": "left", "up": "down", "down": "up"}
@@ -140,7 +140,7 @@ def _headings(thing: Thing) -> set[str]:
     return {h for h in (thing.heading, thing.second_heading) if h}
 
 
-def motion_verdict(thing: Thing, predicate: str) -> bool | None:
+def motion_verdict(thing: SceneObject, predicate: str) -> bool | None:
     """Whether a motion predicate holds for an object; None when people could disagree."""
     if thing.motion == predicate:
         return True

@@ -38,7 +38,7 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.epsilon)
 
 
-class Attention(nn.Module):
+class RotaryAttention(nn.Module):
     """Multi-head attention with RoPE over past and new rows."""
 
     def __init__(self, sizes: LanguageSizes) -> None:
@@ -65,7 +65,7 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).reshape(n, rows, width)), own
 
 
-class Gate(nn.Module):
+class GatedMlp(nn.Module):
     """SwiGLU."""
 
     def __init__(self, sizes: LanguageSizes) -> None:
@@ -85,8 +85,8 @@ class Layer(nn.Module):
 
     def __init__(self, sizes: LanguageSizes) -> None:
         super().__init__()
-        self.self_attn = Attention(sizes)
-        self.mlp = Gate(sizes)
+        self.self_attn = RotaryAttention(sizes)
+        self.mlp = GatedMlp(sizes)
         self.input_layernorm = RMSNorm(sizes.hidden, sizes.norm_epsilon)
         self.post_attention_layernorm = RMSNorm(sizes.hidden, sizes.norm_epsilon)
 

@@ -7,7 +7,7 @@ import pytest
 
 from glus_edge.benchmarks.accuracy.agreement import Pair, agreement
 from glus_edge.benchmarks.accuracy.bootstrap import paired_bootstrap
-from glus_edge.benchmarks.accuracy.evaluation import Rules, SentenceScore, evaluate, summary
+from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, SentenceScore, evaluate, summary
 from glus_edge.benchmarks.datasets.dataset import open_dataset
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.segmenter import Segmenter
@@ -99,7 +99,9 @@ def test_a_key_frame_that_the_model_chooses_is_each_sentences_own(golden_bundle,
             return run
 
         segmenter.segment = watched
-        scores = evaluate(segmenter, dataset, 1, Rules(key_frame="auto"), lambda numbers, total, name: numbers)
+        scores = evaluate(
+            segmenter, dataset, 1, EvaluationRules(key_frame="auto"), lambda numbers, total, name: numbers
+        )
         alone = [segment(golden.FRAMES, [score.text], key_frame="auto").key_frame for score in scores]
     assert started == [((score.text,), key) for score, key in zip(scores, alone, strict=True)]
 

@@ -16,7 +16,7 @@ from glus_edge.benchmarks.gpu import frames as gpu_frames
 from glus_edge.benchmarks.gpu import onnxruntime as gpu_onnxruntime
 from glus_edge.benchmarks.gpu import tensorrt as gpu_tensorrt
 from glus_edge.benchmarks.gpu.cases import bundle_cases, random_cases
-from glus_edge.benchmarks.gpu.clock import Clock, Deadline
+from glus_edge.benchmarks.gpu.clock import BuildDeadline, Clock
 from glus_edge.benchmarks.gpu.frames import Frames, reference_frames
 from glus_edge.benchmarks.gpu.onnxruntime import onnxruntime_rows
 from glus_edge.benchmarks.gpu.random_bundle import random_bundle
@@ -229,8 +229,8 @@ def test_building_ends_with_the_budget(bundle, cases, monkeypatch):
 
 
 def test_a_deadline_leaves_what_is_to_be_kept():
-    assert Deadline(Clock(10), kept_s=1).step("tactics", 0)
-    assert not Deadline(Clock(10), kept_s=11).step("tactics", 0)
+    assert BuildDeadline(Clock(10), kept_s=1).step("tactics", 0)
+    assert not BuildDeadline(Clock(10), kept_s=11).step("tactics", 0)
 
 
 def test_a_bundles_graphs_are_taken_as_they_are(golden_bundle):

@@ -11,7 +11,7 @@ import pytest
 from glus_edge.benchmarks.language import command as language
 from glus_edge.benchmarks.language.case import random_inputs, step_flops, write_random_step
 from glus_edge.benchmarks.language.llama_cpp import LlamaPackage
-from glus_edge.benchmarks.language.prefill import Prefill
+from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.benchmarks.language.products import KINDS, Product
 from glus_edge.benchmarks.language.runners import OnnxRuntimeStep
 from glus_edge.export.synthetic.sizes import SIZES
@@ -21,7 +21,7 @@ from glus_edge.runtime.utils.progress import silent
 pytestmark = pytest.mark.torch  # the graphs are written first
 
 CONFIG = replace(SIZES["nano"].language, layers=2)
-PREFILL = Prefill(new=6, cached=9, threads=1)
+PREFILL = PrefillCase(new=6, cached=9, threads=1)
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import pytest
 
 from glus_edge.benchmarks.language.gguf import write_random_gguf
 from glus_edge.benchmarks.language.llama_cpp import LlamaBench, LlamaPackage, LlamaProcess
-from glus_edge.benchmarks.language.prefill import Prefill
+from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.errors import EngineError, InputError
 
 pytestmark = pytest.mark.torch  # sizes come from the export
 
 CONFIG = replace(SIZES["nano"].language, layers=2)
-PREFILL = Prefill(new=6, cached=9, threads=1)
+PREFILL = PrefillCase(new=6, cached=9, threads=1)
 
 
 def read_gguf(path):

@@ -7,11 +7,11 @@ import pytest
 
 from glus_edge.benchmarks.instruments.bench_video import bench_sentences
 from glus_edge.benchmarks.instruments.environment import environment
-from glus_edge.benchmarks.instruments.peak import Peak
+from glus_edge.benchmarks.instruments.peak import MachinePeak
 from glus_edge.benchmarks.instruments.statistics import Timing, ratio, timing
 from glus_edge.benchmarks.latency.bench_command import MAXIMUM_SENTENCES
 from glus_edge.benchmarks.latency.bench_table import table
-from glus_edge.benchmarks.latency.measurement import Memory
+from glus_edge.benchmarks.latency.measurement import MemoryUse
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.language.conversation import Conversation
@@ -136,8 +136,8 @@ def test_a_wrong_argument_is_one_line(golden_bundle, capsys, arguments, message)
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_the_table_says_what_the_peak_is_of(dtype):
-    peak = Peak(dtype, flops_per_second=2e12, bytes_per_second=3e11)
-    _, line, *_ = islice(table([], Memory(None, None, None, 0, None), peak, environment(1)), 2)
+    peak = MachinePeak(dtype, flops_per_second=2e12, bytes_per_second=3e11)
+    _, line, *_ = islice(table([], MemoryUse(None, None, None, 0, None), peak, environment(1)), 2)
     assert line == f"peak here: 2000 GFLOP/s ({dtype} product), 300.0 GB/s (copy)"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glus_edge.benchmarks.accuracy.evaluation import SentenceScore
-from glus_edge.benchmarks.datasets.dataset import Sentence
+from glus_edge.benchmarks.datasets.dataset import Expression
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
 from glus_edge.benchmarks.policies import command as policies
 from glus_edge.benchmarks.policies.journal import PolicyJournal
@@ -17,7 +17,7 @@ from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
 from glus_edge.benchmarks.policies.table import policy_figures, policy_table
 from glus_edge.runtime import open_video
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.mask_signals import Signals
+from glus_edge.runtime.policies.mask_signals import MaskSignals
 from tests.runtime import golden
 
 
@@ -58,8 +58,8 @@ def test_the_oracle_asks_where_the_true_iou_is_low():
     small = np.zeros((10, 10), np.bool_)
     small[:5, :5] = True
     rule = OracleRule(truth=truth)
-    assert not rule.ask_after(1, (Signals(0.0, 0.0, 0.0, 0.0, mask=small),))
-    assert rule.ask_after(1, (Signals(1.0, 9.0, 1.0, 0.5, mask=~small),))
+    assert not rule.ask_after(1, (MaskSignals(0.0, 0.0, 0.0, 0.0, mask=small),))
+    assert rule.ask_after(1, (MaskSignals(1.0, 9.0, 1.0, 0.5, mask=~small),))
     assert not rule.ask_before(9, (), 1.0)
 
 
@@ -116,7 +116,7 @@ class Clip:
 
     def __init__(self, name):
         self.name = name
-        self.sentences = (Sentence("0", golden.sentence("exp0"), "motion"), Sentence("1", "nothing", "none"))
+        self.sentences = (Expression("0", golden.sentence("exp0"), "motion"), Expression("1", "nothing", "none"))
         self._masks = golden.expected_masks("exp0")
 
     def open(self):

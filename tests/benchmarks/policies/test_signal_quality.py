@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from glus_edge.benchmarks.policies.signal_quality import Observation, main, qualities, table
+from glus_edge.benchmarks.policies.signal_quality import ObservedMask, main, qualities, table
 from tests.benchmarks.mevis_folder import write_mevis
 
 
 def seen(predicted, score, true, present=True):
-    return Observation(predicted, score, 1.0, 0.1, true, present)
+    return ObservedMask(predicted, score, 1.0, 0.1, true, present)
 
 
 def test_a_signal_that_ranks_perfectly_and_one_that_does_not_look():

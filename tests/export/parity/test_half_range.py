@@ -6,7 +6,7 @@ from torch import nn
 
 from glus_edge.export.export import _Export
 from glus_edge.export.parity import half_range
-from glus_edge.export.parity.half_range import Peak, Peaks
+from glus_edge.export.parity.half_range import LayerPeak, LayerPeaks
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from tests.conftest import export_golden
@@ -28,8 +28,8 @@ class Block(nn.Module):
         return out
 
 
-def watched(gain: float, sign: float = 1.0) -> Peaks:
-    peaks, block = Peaks(), Block(gain)
+def watched(gain: float, sign: float = 1.0) -> LayerPeaks:
+    peaks, block = LayerPeaks(), Block(gain)
     with peaks.watching({"image_encoder": nn.Sequential(Block(1.0), block)}), torch.inference_mode():
         for size in (1.0, 2.0, 0.5):
             nn.Sequential(Block(1.0), block)(torch.full((1, 4), sign * size))
@@ -37,7 +37,7 @@ def watched(gain: float, sign: float = 1.0) -> Peaks:
 
 
 def test_no_number_is_beyond_and_hides_nothing() -> None:
-    peaks = Peaks()
+    peaks = LayerPeaks()
     for graph, values in (("clip_encoder", (float("nan"), 1.0)), ("image_encoder", (1.0, float("nan")))):
         for value in values:
             peaks.see(graph, f"layer of {value}", torch.tensor([value]))
@@ -49,7 +49,7 @@ def test_no_number_is_beyond_and_hides_nothing() -> None:
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_layer_beyond_half_precision_is_named_though_the_output_is_small(sign: float) -> None:
     beyond = watched(35_000.0, sign).beyond()
-    assert beyond == {"image_encoder": Peak("1.up", pytest.approx(70_000.0))}
+    assert beyond == {"image_encoder": LayerPeak("1.up", pytest.approx(70_000.0))}
 
 
 def test_layers_within_half_precision_are_not() -> None:
@@ -57,7 +57,7 @@ def test_layers_within_half_precision_are_not() -> None:
 
 
 def test_nothing_is_watched_any_more_behind_the_block() -> None:
-    peaks, block = Peaks(), Block(1.0)
+    peaks, block = LayerPeaks(), Block(1.0)
     with peaks.watching({"image_encoder": block}):
         pass
     block(torch.full((1, 4), 1e6))
@@ -65,18 +65,18 @@ def test_nothing_is_watched_any_more_behind_the_block() -> None:
 
 
 def test_what_matrices_read_is_seen_of_each_graph_apart() -> None:
-    peaks = Peaks()
+    peaks = LayerPeaks()
     peaks.see("language_model", "a", torch.tensor([1e5, 0.0]))
     peaks.see("language_model", "b", torch.tensor([-2e5]))
     peaks.see("clip_encoder", "c", torch.ones(3))
-    assert peaks.beyond() == {"language_model": Peak("b", 2e5)}
+    assert peaks.beyond() == {"language_model": LayerPeak("b", 2e5)}
 
 
 def test_an_overflow_is_told_and_noted() -> None:
     said: list[str] = []
     export = _Export.__new__(_Export)
     export.report, export.notes = said.append, {}
-    peaks = Peaks()
+    peaks = LayerPeaks()
     peaks.see("image_encoder", "trunk.blocks.3.mlp", torch.tensor([7e4]))
     export._note_overflows(peaks)
     (line,) = said

@@ -13,7 +13,7 @@ from glus_edge.runtime.device.cuda_api import Gpu
 from glus_edge.runtime.diagnostics.execution_providers import check_providers, matrix_product
 from glus_edge.runtime.diagnostics.provider_state import ProviderState
 from glus_edge.runtime.utils import machine
-from glus_edge.runtime.utils.machine import NvidiaDevices, Space
+from glus_edge.runtime.utils.machine import FreeSpace, NvidiaDevices
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def healthy() -> doctor.Report:
         report,
         packages={**packages, "tensorrt_rtx": None},
         nvidia=NvidiaDevices(None, (), False),
-        memory=Space(16 << 30, 8 << 30),
-        disk=Space(100 << 30, 50 << 30),
+        memory=FreeSpace(16 << 30, 8 << 30),
+        disk=FreeSpace(100 << 30, 50 << 30),
         providers=(ProviderState("CPUExecutionProvider", True, "fine"),),
         tensorrt=replace(
             report.tensorrt, gpu=Gpu("L4", "8.9", 24 << 30, "13.0", False, 58), versions={"tensorrt": "10.13"}
@@ -65,8 +65,8 @@ def test_a_healthy_machine_has_no_problem(healthy: doctor.Report) -> None:
         ({"providers": (), "providers_error": "libgomp.so.1: no such file"}, "libgomp", True),
         ({"providers": (ProviderState("CPUExecutionProvider", False, "broken"),)}, "CPU provider", True),
         ({"nvidia": NvidiaDevices(None, ("H100",), True)}, "built for the CPU only", False),
-        ({"memory": Space(2 << 30, 1 << 30)}, "little memory", False),
-        ({"disk": Space(100 << 30, 1 << 30)}, "little disk", False),
+        ({"memory": FreeSpace(2 << 30, 1 << 30)}, "little memory", False),
+        ({"disk": FreeSpace(100 << 30, 1 << 30)}, "little disk", False),
         ({"h264": False}, "H.264", True),
         (
             {
@@ -169,7 +169,7 @@ def test_a_containers_limits_count(monkeypatch: pytest.MonkeyPatch) -> None:
         "/proc/cpuinfo": "processor: 0\nFeatures\t: fp asimd asimdhp asimddp\n",
     }
     monkeypatch.setattr(machine, "_text", lambda path: files.get(path, ""))
-    assert machine.memory() == Space(4_000_000_000, 3_000_000_000)
+    assert machine.memory() == FreeSpace(4_000_000_000, 3_000_000_000)
     assert machine.usable_threads() == 1
     assert machine.processor().features == ("asimd", "asimdhp", "asimddp")
 

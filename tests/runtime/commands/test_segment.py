@@ -104,14 +104,14 @@ def test_the_output_never_goes_into_the_video_or_the_bundle(golden_bundle, tmp_p
 
 
 def test_ctrl_c_leaves_what_was_finished_readable(golden_bundle, tmp_path, monkeypatch):
-    output, original = tmp_path / "out", segmenter.Direction.step
+    output, original = tmp_path / "out", segmenter.Propagation.step
 
     def interrupted(direction, frame):
         if frame.index == 6:
             raise KeyboardInterrupt
         return original(direction, frame)
 
-    monkeypatch.setattr(segmenter.Direction, "step", interrupted)
+    monkeypatch.setattr(segmenter.Propagation, "step", interrupted)
     assert segment(golden.FRAMES, "a dog", "--bundle", golden_bundle, "--output", output) == 130
     record = json.loads((output / "result.json").read_text())
     assert record["status"] == "interrupted"

@@ -1,4 +1,4 @@
-"""CudaPython over a stand-in of cuda.bindings.runtime: calls give a status first, as the library's do."""
+"""CudaBindings over a stand-in of cuda.bindings.runtime: calls give a status first, as the library's do."""
 
 import importlib
 import sys
@@ -65,7 +65,7 @@ def runtime(monkeypatch):
 
 
 def opened():
-    return importlib.import_module(MODULE).CudaPython()
+    return importlib.import_module(MODULE).CudaBindings()
 
 
 def test_it_knows_its_device(runtime):

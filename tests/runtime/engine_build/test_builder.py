@@ -16,11 +16,11 @@ from glus_edge.runtime.bundle.shipped import shipped_bundle
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.commands import build as command
-from glus_edge.runtime.engine_build.accuracy_gate import Difference, GateSettings, closeness, mask_iou, refusal
-from glus_edge.runtime.engine_build.builder import ALL_GRAPHS, EngineBuild, Gate, build_engines
+from glus_edge.runtime.engine_build.accuracy_gate import EngineDifference, GateSettings, closeness, mask_iou, refusal
+from glus_edge.runtime.engine_build.builder import ALL_GRAPHS, AccuracyGate, EngineBuild, build_engines
 from glus_edge.runtime.engine_build.float32_reference import record
 from glus_edge.runtime.engine_build.mask_check import REPORT, check_masks
-from glus_edge.runtime.engine_build.probe_video import SENTENCE, GateClip
+from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import BLOCKS, image_encoder_blocks
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS
@@ -31,12 +31,12 @@ from tests.runtime.tensorrt_double import tensorrt_double
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
 
-CLIP = GateClip(3)
+CLIP = ProbeVideo(3)
 
 
 @pytest.fixture(scope="module")
 def gate(golden_bundle_fp16):
-    return Gate(record(Bundle.open(golden_bundle_fp16), CLIP, [SENTENCE], 3), GateSettings())
+    return AccuracyGate(record(Bundle.open(golden_bundle_fp16), CLIP, [SENTENCE], 3), GateSettings())
 
 
 @pytest.fixture
@@ -235,10 +235,10 @@ def test_a_truncated_engine_is_not_taken_for_one(bundle):
 def test_nan_never_passes():
     nan = float("nan")
     assert closeness(np.array([np.nan, 1.0]), np.array([1.0, 1.0])) != (1.0, 0.0)
-    assert refusal(Difference(nan, nan, "x", next_token_agrees=True), GateSettings())
-    assert refusal(Difference(1.0, nan, "x", next_token_agrees=True), GateSettings())
-    assert refusal(Difference(1.0, 0.0, "x", next_token_agrees=False), GateSettings()) == "the next token differs"
-    assert refusal(Difference(1.0, 0.0, "x", next_token_agrees=True), GateSettings()) == ""
+    assert refusal(EngineDifference(nan, nan, "x", next_token_agrees=True), GateSettings())
+    assert refusal(EngineDifference(1.0, nan, "x", next_token_agrees=True), GateSettings())
+    assert refusal(EngineDifference(1.0, 0.0, "x", next_token_agrees=False), GateSettings()) == "the next token differs"
+    assert refusal(EngineDifference(1.0, 0.0, "x", next_token_agrees=True), GateSettings()) == ""
 
 
 def test_closeness_and_iou_are_their_definitions():

@@ -7,9 +7,9 @@ import pytest
 
 from glus_edge.runtime import InputError, Segmenter, open_video
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.language.image_tokens import FrameTokens
-from glus_edge.runtime.loop.propagation import Direction
-from glus_edge.runtime.loop.sentence_batch import Session, SharedWork
+from glus_edge.runtime.language.image_tokens import ImageTokens
+from glus_edge.runtime.loop.propagation import Propagation
+from glus_edge.runtime.loop.sentence_batch import SentenceBatch, SharedState
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.policies.window import window_policy
 from glus_edge.runtime.video.frame import Frame
@@ -88,14 +88,14 @@ def test_an_added_sentence_is_a_run_that_begins_there(segmenter, pictures, polic
     session.add(LONG)
     added = [each[1] for each in masks(session, pictures[9:15])]
 
-    shared = SharedWork(segmenter.bundle, segmenter._engines)
+    shared = SharedState(segmenter.bundle, segmenter._engines)
     context = session._shared.context
     shared.tokens.pin(frozenset(context))
     for index in context:
         shared.tokens.add(Frame(index, 0.0, pictures[index]))
     shared.read_context(context)
     window = window_policy(policy, segmenter.bundle.manifest.window)
-    direction = Direction(Session(shared, (LONG,), window), LoopChoice(policy, refresh).rules())
+    direction = Propagation(SentenceBatch(shared, (LONG,), window), LoopChoice(policy, refresh).rules())
     fresh = [direction.step(Frame(index, 0.0, pictures[index])).masks[0] for index in range(9, 15)]
     assert session._shared.context == context
     assert all(np.array_equal(wanted, got) for wanted, got in zip(fresh, added, strict=True))
@@ -150,7 +150,7 @@ def test_a_frame_that_an_engine_refuses_was_never_there(segmenter, pictures, mon
         raise EngineError("clip_preprocess: got 4000 height, expected 16 to 1920")
 
     with monkeypatch.context() as patched:
-        patched.setattr(FrameTokens, "add", refuse)
+        patched.setattr(ImageTokens, "add", refuse)
         with pytest.raises(EngineError, match="4000 height"):
             session.push(pictures[3])
     found += masks(session, pictures[3:])

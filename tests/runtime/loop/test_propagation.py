@@ -7,7 +7,7 @@ import pytest
 
 from glus_edge.runtime import Segmenter, open_video
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.language.language_model import LanguageStep
+from glus_edge.runtime.language.language_model import LanguageModel
 from glus_edge.runtime.policies.refresh import refresh_rule
 from tests.runtime import golden
 
@@ -154,13 +154,13 @@ def test_a_rule_for_lost_objects_empties_masks_and_says_so(segmenter):
 
 @pytest.mark.parametrize("refresh", ["once", "verify", "previous", "scene", "memoryless", "every:30"])
 def test_a_sentence_without_an_answer_is_asked_again_whatever_the_rule(segmenter, monkeypatch, refresh):
-    ask, answers = LanguageStep.ask, iter([False, False])
+    ask, answers = LanguageModel.ask, iter([False, False])
 
     def unsure(step, prompts):
         answer = ask(step, prompts)
         return answer._replace(segmented=np.full_like(answer.segmented, next(answers, True)))
 
-    monkeypatch.setattr(LanguageStep, "ask", unsure)
+    monkeypatch.setattr(LanguageModel, "ask", unsure)
     rule = replace(refresh_rule(refresh), iou=0.0, overlap=-1.0, agreement=-1.0, scene=1.0)  # asks for nothing itself
     results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh=rule))
     assert [result.index for result in results if result.asked] == [0, 2, 6]

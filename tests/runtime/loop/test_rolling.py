@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glus_edge.runtime import Segmenter, open_video
-from glus_edge.runtime.loop.propagation import Direction
+from glus_edge.runtime.loop.propagation import Propagation
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
@@ -83,7 +83,7 @@ def test_turns_that_move_to_new_positions_attend_as_if_computed_row_by_row(golde
         for index in context:
             session.tokens.add(video.read(index))
         session.read_context(context)
-        direction = Direction(session)
+        direction = Propagation(session)
 
         def embed(rows):
             table = model.weights["model.embed_tokens.weight"]

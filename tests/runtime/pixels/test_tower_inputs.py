@@ -12,7 +12,7 @@ from glus_edge.runtime.device.device import HostDevice
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, preprocess_graph, preprocess_signatures
 from glus_edge.runtime.pixels.resize_weights import bicubic, fixed_point_digits
-from glus_edge.runtime.pixels.tower_inputs import HostPixels, clip_weights, sam_matrices
+from glus_edge.runtime.pixels.tower_inputs import HostTowerInputs, clip_weights, sam_matrices
 from glus_edge.runtime.video.frame import Frame, FrameSize
 
 MODEL = ModelDimensions(56, 4, 64, 3, 4, 4, 451, 512, 128, 64, 16, 8, 16)
@@ -83,7 +83,7 @@ def test_a_frame_keeps_its_size():
 
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_frame_prepared_in_advance_gives_the_pixels_of_its_turn(asked):
-    pixels = HostPixels(HostDevice(), CLIP, SAM)
+    pixels = HostTowerInputs(HostDevice(), CLIP, SAM)
     frame = Frame(7, 0.5, picture(90, 120))
     prepared = pixels.prepared(frame, asked)
     assert (prepared.index, prepared.time) == (7, 0.5)

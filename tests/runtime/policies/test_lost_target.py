@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.lost_target import LOST_RULES, LostRule, TargetState, Verdict, lost_rule
-from glus_edge.runtime.policies.mask_signals import Signals
+from glus_edge.runtime.policies.lost_target import LOST_RULES, LostRule, TargetState, TargetVerdict, lost_rule
+from glus_edge.runtime.policies.mask_signals import MaskSignals
 
-GOOD, SURE = Signals(0.7, 2.0, 0.9, 0.1), Signals(0.9, 2.0, 0.9, 0.1)
-BAD = (Signals(0.2, 2.0, 0.9, 0.1), Signals(0.9, 0.0, 0.9, 0.1), Signals(0.9, 2.0, 0.0, 0.0))
+GOOD, SURE = MaskSignals(0.7, 2.0, 0.9, 0.1), MaskSignals(0.9, 2.0, 0.9, 0.1)
+BAD = (MaskSignals(0.2, 2.0, 0.9, 0.1), MaskSignals(0.9, 0.0, 0.9, 0.1), MaskSignals(0.9, 2.0, 0.0, 0.0))
 SUSPEND = LostRule("suspend")
 
 
@@ -25,20 +25,20 @@ def run(seen, asked=False):
 @given(st.lists(st.sampled_from([GOOD, SURE, *BAD]), max_size=40), st.booleans())
 def test_never_changes_nothing_whatever_is_seen(seen, asked):
     for signals in seen:
-        assert TargetState().after(signals, asked, LostRule()) == (TargetState(), Verdict())
+        assert TargetState().after(signals, asked, LostRule()) == (TargetState(), TargetVerdict())
     assert not TargetState().wants_question(100, 1.0, LostRule())
 
 
 @pytest.mark.parametrize(("score", "visible"), [(0.1, True), (0.0, False), (-3.0, False)])
 def test_hide_shows_no_mask_of_an_absent_object_and_remembers_as_ever(score, visible):
-    _, verdict = TargetState().after(Signals(0.9, score, 1.0, 0.1), False, LostRule("hide"))
-    assert verdict == Verdict(visible=visible)
+    _, verdict = TargetState().after(MaskSignals(0.9, score, 1.0, 0.1), False, LostRule("hide"))
+    assert verdict == TargetVerdict(visible=visible)
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_suspect_mask_is_shown_and_not_remembered(bad):
     state, verdict = run([GOOD, bad])[-1]
-    assert verdict == Verdict(remember=False)
+    assert verdict == TargetVerdict(remember=False)
     assert (state.suspect, state.lost) == (1, False)
     assert not state.wants_question(4, 1.0, SUSPEND)
     assert state.wants_question(5, 0.0, SUSPEND)
@@ -66,9 +66,9 @@ def test_it_is_found_when_an_answer_is_confirmed_on_a_second_frame_and_its_memor
     lost = run([BAD[0]] * 15)[-1][0]
     assert lost.after(SURE, False, SUSPEND)[0] == lost  # no question was asked
     answered, verdict = lost.after(SURE, True, SUSPEND)
-    assert verdict == Verdict(visible=False, remember=False)
+    assert verdict == TargetVerdict(visible=False, remember=False)
     assert not answered.wants_question(99, 1.0, SUSPEND)
-    assert answered.after(SURE, False, SUSPEND) == (TargetState(), Verdict(restart=True))
+    assert answered.after(SURE, False, SUSPEND) == (TargetState(), TargetVerdict(restart=True))
     assert answered.after(GOOD, False, SUSPEND)[0] == lost
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from glus_edge.runtime.policies.mask_signals import SignalReader, agreement, contested, overlap
+from glus_edge.runtime.policies.mask_signals import MaskSignalReader, agreement, contested, overlap
 
 
 def logits(*boxes, side=20):
@@ -18,7 +18,7 @@ def read(reader, maps, **more):
 
 
 def test_overlap_is_with_the_frame_before_whatever_was_decoded_in_between():
-    reader = SignalReader(1)
+    reader = MaskSignalReader(1)
     assert read(reader, logits((0, 0, 10, 10)))[0].overlap == 1.0  # no frame before
     reader.note(logits((0, 0, 10, 10)))
     read(reader, logits((10, 10, 20, 20)))
@@ -26,12 +26,12 @@ def test_overlap_is_with_the_frame_before_whatever_was_decoded_in_between():
 
 
 def test_growth_is_over_the_median_of_the_last_ten_areas():
-    reader = SignalReader(1)
+    reader = MaskSignalReader(1)
     assert read(reader, logits((0, 0, 4, 4)))[0].growth == 1.0
     for side in [20] * 10 + [2] * 6 + [10] * 4:
         reader.note(logits((0, 0, side, side)))
     assert read(reader, logits((0, 0, 2, 2)))[0].growth == 1.0  # six of the last ten are that small
-    empty = SignalReader(1)
+    empty = MaskSignalReader(1)
     empty.note(logits(None))
     assert read(empty, logits((0, 0, 2, 2)))[0].growth == 1.0
 
@@ -47,7 +47,7 @@ def test_growth_is_over_the_median_of_the_last_ten_areas():
     ],
 )
 def test_likeness_is_in_size_to_the_mask_of_the_frame_asked_about_last(asked, now, likeness):
-    reader = SignalReader(1)
+    reader = MaskSignalReader(1)
     assert read(reader, logits(now))[0].likeness == 1.0  # nothing was asked
     reader.note(logits(asked), asked=True)
     for box in ((0, 0, 2, 2), None, (0, 0, 20, 20)):
@@ -57,7 +57,7 @@ def test_likeness_is_in_size_to_the_mask_of_the_frame_asked_about_last(asked, no
 
 
 def test_each_sentence_has_its_own_past_and_takes_it_along():
-    reader = SignalReader(2)
+    reader = MaskSignalReader(2)
     reader.note(logits((0, 0, 10, 10), (10, 10, 20, 20)))
     other = reader.of((1,))
     reader.note(logits(None, None))
@@ -68,10 +68,10 @@ def test_each_sentence_has_its_own_past_and_takes_it_along():
 
 def test_signals_that_need_more_masks_are_read_when_these_are_given():
     maps = logits((0, 0, 10, 10))
-    plain = read(SignalReader(1), maps)[0]
+    plain = read(MaskSignalReader(1), maps)[0]
     assert (plain.contested, plain.agreement) == (False, 1.0)
     rivals = np.concatenate([maps, maps, maps, logits((10, 10, 20, 20))], axis=1)
-    full = read(SignalReader(1), maps, all_mask_logits=rivals, without_memory=logits((0, 5, 10, 20)))[0]
+    full = read(MaskSignalReader(1), maps, all_mask_logits=rivals, without_memory=logits((0, 5, 10, 20)))[0]
     assert (full.contested, full.agreement) == (True, 0.5)
 
 

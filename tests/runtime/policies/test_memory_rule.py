@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_edge.runtime.bundle.manifest import MemorySettings
-from glus_edge.runtime.policies.memory_rule import Memory, MemoryRule, attended_steps
+from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule, attended_steps
 
 SETTINGS = MemorySettings()
 
@@ -13,7 +13,7 @@ def run(name, frames, **options):
     """Memories read after each frame, oldest first."""
     rule, held, history = MemoryRule(name, **options), [], []
     for step, values in enumerate(frames):
-        memory = Memory(step, **values)
+        memory = MemoryRecord(step, **values)
         if rule.stores(memory):
             held.append(memory)
         held = list(rule.kept(tuple(held), step, SETTINGS))

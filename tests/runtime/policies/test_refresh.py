@@ -3,15 +3,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.mask_signals import Signals
+from glus_edge.runtime.policies.mask_signals import MaskSignals
 from glus_edge.runtime.policies.refresh import RULES, BackOff, RefreshRule, refresh_rule
 
 share = st.floats(0, 1)
-signals = st.lists(st.builds(Signals, share, st.floats(-9, 9), share, share), max_size=3).map(tuple)
+signals = st.lists(st.builds(MaskSignals, share, st.floats(-9, 9), share, share), max_size=3).map(tuple)
 
 
 def good(iou=0.9, overlap=0.9):
-    return (Signals(iou, 1.0, overlap, 0.1),)
+    return (MaskSignals(iou, 1.0, overlap, 0.1),)
 
 
 @given(st.integers(1, 100), signals, share)
@@ -46,7 +46,7 @@ def test_drift_asks_again_when_surety_times_likeness_is_low_between_its_shortest
     seen, trust, shortest, age
 ):
     rule = refresh_rule(f"drift:{trust:.6f},{shortest},40")
-    current = tuple(Signals(iou, 1.0, 1.0, 0.1, likeness=likeness) for iou, likeness in seen)
+    current = tuple(MaskSignals(iou, 1.0, 1.0, 0.1, likeness=likeness) for iou, likeness in seen)
     wrong = [iou * likeness <= rule.trust for iou, likeness in seen]
     assert rule.ask_after(age, current) == (any(wrong) and age >= shortest)
     assert rule.ask_before(age, (), 1.0) == (age >= 40)
@@ -60,7 +60,7 @@ def test_drift_over_a_run_asks_as_a_model_on_paper_does(frames, shortest):
     for number, (iou, area) in enumerate(frames[1:], 1):
         age += 1
         likeness = 1.0 if area == reference else min(area, reference) / max(area, reference)
-        signals = (Signals(iou, 0.0, 0.0, area / 100, likeness=likeness),)
+        signals = (MaskSignals(iou, 0.0, 0.0, area / 100, likeness=likeness),)
         if rule.ask_before(age, signals, 0.0) or rule.ask_after(age, signals):
             asked.append(number)
             reference, age = area, 0

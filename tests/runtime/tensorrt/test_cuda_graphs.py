@@ -6,7 +6,7 @@ import pytest
 
 from glus_edge.runtime.device.cuda_stream import CudaStream
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.tensorrt.cuda_graphs import _MOST_GRAPHS, GraphCache
+from glus_edge.runtime.tensorrt.cuda_graphs import _MOST_GRAPHS, CudaGraphs
 from tests.runtime.cuda_double import CudaDouble
 
 
@@ -16,7 +16,7 @@ class Runs:
     def __init__(self, enabled=True, cuda=None):
         self.cuda = cuda or CudaDouble()
         self.stream = CudaStream(self.cuda, "main")
-        self.cache = GraphCache(self.cuda, self.stream, enabled)
+        self.cache = CudaGraphs(self.cuda, self.stream, enabled)
         self.done = []
 
     def run(self, key, fail=None):

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from glus_edge.runtime.bundle.manifest import MemorySettings
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.memory_rule import Memory, MemoryRule, attended_steps, memory_rule
+from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule, attended_steps, memory_rule
 from glus_edge.runtime.tracking.memory_bank import MemoryBank
 
 # The reference's own table (slots 7, stride 3), steps 0 to 20.
@@ -71,12 +71,12 @@ def test_each_sentence_reads_the_references_steps_as_far_as_it_was_segmented_the
     for step, found in enumerate(segmented):
         wanted = [[s for s in attended_steps(step, memory) if sentence in kept[s]] for sentence in range(3)]
         assert pool.read() == dict(enumerate(wanted))
-        pool.store(step, {sentence: Memory(step) for sentence in found})
+        pool.store(step, {sentence: MemoryRecord(step) for sentence in found})
         kept[step] = found
 
 
 observed = st.builds(
-    Memory,
+    MemoryRecord,
     step=st.just(0),
     predicted_iou=st.sampled_from([0.0, 0.3, 0.31, 0.8, 0.9]),
     object_score=st.sampled_from([-1.0, 0.0, 0.5, 1.0, 2.0]),
@@ -97,7 +97,7 @@ def test_the_pool_holds_for_each_sentence_what_its_rule_keeps_of_its_own_frames(
     rule, lists = MemoryRule(name, oldest=20), [[], []]
     pool = Pool(MemoryBank(2, memory, rule), 2, memory.slots)
     for step, seen in enumerate(frames):
-        new = {i: Memory(**{**vars(each), "step": step}) for i, each in enumerate(seen)}
+        new = {i: MemoryRecord(**{**vars(each), "step": step}) for i, each in enumerate(seen)}
         pool.store(step, new)
         for i, held in enumerate(lists):
             held = [*held, new[i]] if rule.stores(new[i]) else held
@@ -112,24 +112,24 @@ def test_sentences_that_are_always_segmented_fill_slots_one_by_one_and_nothing_i
     for step in range(60):
         (group,) = bank.groups()
         assert group.count == len(attended_steps(step, memory))
-        placement = bank.store(step, {0: Memory(step), 1: Memory(step)})
+        placement = bank.store(step, {0: MemoryRecord(step), 1: MemoryRecord(step)})
         assert not placement.moves
         assert placement.slots[0] == placement.slots[1] <= group.count
 
 
 def test_a_copy_goes_its_own_way():
     bank = MemoryBank(1, MemorySettings())
-    bank.store(0, {0: Memory(0)})
+    bank.store(0, {0: MemoryRecord(0)})
     other = bank.of((0,))
-    bank.store(1, {0: Memory(1)})
+    bank.store(1, {0: MemoryRecord(1)})
     assert [memory.step for memory in bank.held(0)] == [0, 1]
     assert [memory.step for memory in other.held(0)] == [0]
 
 
 def test_some_of_a_batch_keep_their_memories_and_one_can_be_made_to_forget():
     bank = MemoryBank(3, MemorySettings())
-    bank.store(0, {1: Memory(0), 2: Memory(0)})
-    bank.store(1, {2: Memory(1)})
+    bank.store(0, {1: MemoryRecord(0), 2: MemoryRecord(0)})
+    bank.store(1, {2: MemoryRecord(1)})
     rest = bank.of((2, 0))
     assert [[memory.step for memory in rest.held(i)] for i in range(2)] == [[0, 1], []]
     rest.forget(0)

@@ -3,15 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from glus_edge.training.data.scene import DIRECTIONS, Difficulty, Scene, Thing
+from glus_edge.training.data.scene import DIRECTIONS, Difficulty, Scene, SceneObject
 from glus_edge.training.data.scene_sampling import draw_scene
 from glus_edge.training.data.sentences import KINDS, all_sentences, choose_sentences, motion_verdict, plural
 
 SCENES = [draw_scene(seed, Difficulty()) for seed in range(80)]
 
 
-def thing(**changes: object) -> Thing:
-    base = Thing("circle", "red", "plain", "small", 0.08, 0.0, "still", "", "", 0.4, 0.5, (0.5, 0.5))
+def thing(**changes: object) -> SceneObject:
+    base = SceneObject("circle", "red", "plain", "small", 0.08, 0.0, "still", "", "", 0.4, 0.5, (0.5, 0.5))
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
