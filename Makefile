@@ -15,6 +15,7 @@ test: lint type unit
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 type: $(VENV)/dev.stamp
 	$(BIN)/mypy

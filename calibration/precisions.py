@@ -16,14 +16,9 @@ from typing import NamedTuple
 
 from glus_edge.benchmarks.accuracy.bootstrap import Key, PairedDifference, paired_bootstrap
 from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, SentenceScore, evaluate
-from glus_edge.benchmarks.datasets.dataset import (
-    GENERATED,
-    NO_TARGET,
-    Dataset,
-    ReferringVideo,
-    open_dataset,
-    video_count,
-)
+from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Dataset, ReferringVideo, video_count
+from glus_edge.benchmarks.datasets.generated_dataset import GENERATED
+from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.calibration.bundle_files import size_bytes
 from glus_edge.calibration.calibrate import write_bundle

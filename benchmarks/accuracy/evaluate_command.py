@@ -9,7 +9,9 @@ from typing import Any
 from glus_edge.benchmarks.accuracy.agreement import agreement, agreement_lines, run_beside
 from glus_edge.benchmarks.accuracy.bootstrap import Key, PairedDifference, paired_bootstrap
 from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, Summary, evaluate, summary
-from glus_edge.benchmarks.datasets.dataset import GENERATED, NO_TARGET, open_dataset, video_count
+from glus_edge.benchmarks.datasets.dataset import NO_TARGET, video_count
+from glus_edge.benchmarks.datasets.generated_dataset import GENERATED
+from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.benchmarks.reference.baseline import add_baseline_arguments, baseline_from_arguments, open_reference
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments

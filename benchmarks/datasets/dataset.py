@@ -1,7 +1,6 @@
 """Videos with sentences and true masks: what accuracy is measured on."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.video import Video
 
-GENERATED = "generated"
 NO_TARGET = "none"  # kind of a sentence that nothing in the video answers to
 
 
@@ -63,17 +61,3 @@ def video_count(dataset: Dataset, wanted: int | None) -> int:
     if not 0 < videos <= len(dataset):
         raise InputError(f"--videos: got {videos}, expected 1 to {len(dataset)}, the videos of {dataset.name}")
     return videos
-
-
-def open_dataset(name_or_folder: str) -> Dataset:
-    """The generated held-out set, or a folder in MeViS's format. InputError: neither.
-
-    The name wins over a folder of that name: `./generated` is the folder.
-    """
-    if name_or_folder == GENERATED:
-        from glus_edge.benchmarks.datasets.generated_dataset import GeneratedDataset
-
-        return GeneratedDataset()
-    from glus_edge.benchmarks.datasets.mevis_dataset import MevisDataset
-
-    return MevisDataset(Path(name_or_folder))

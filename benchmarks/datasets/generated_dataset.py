@@ -5,10 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.datasets.dataset import GENERATED, Expression
+from glus_edge.benchmarks.datasets.dataset import Expression
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
 from glus_edge.runtime.video.video import Video
 from glus_edge.training.data.video import HELD_OUT, GeneratedVideo, VideoSet, generate_set
+
+GENERATED = "generated"  # the name it is opened by
 
 
 class GeneratedDataset:

@@ -27,7 +27,7 @@ from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES,
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
-from glus_edge.runtime.device.cuda_api import open_cuda
+from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError
 from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
 from glus_edge.runtime.utils.atomic_file import check_file, write_file

@@ -18,7 +18,7 @@ from glus_edge.runtime.bundle.bundle import Bundle, read_manifest
 from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
-from glus_edge.runtime.device.cuda_api import open_cuda
+from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.window import POLICIES
 from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy.accuracy import region_similarity
-from glus_edge.benchmarks.datasets.dataset import GENERATED, Dataset, open_dataset, video_count
+from glus_edge.benchmarks.datasets.dataset import Dataset, video_count
+from glus_edge.benchmarks.datasets.generated_dataset import GENERATED
+from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.benchmarks.policies.ranking import roc_auc, spearman
 from glus_edge.runtime.bundle.signatures import Limits

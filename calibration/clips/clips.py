@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.datasets.dataset import GENERATED, Dataset, ReferringVideo
-from glus_edge.benchmarks.datasets.generated_dataset import GeneratedReferringVideo
+from glus_edge.benchmarks.datasets.dataset import Dataset, ReferringVideo
+from glus_edge.benchmarks.datasets.generated_dataset import GENERATED, GeneratedReferringVideo
 from glus_edge.benchmarks.datasets.mevis_dataset import EXPRESSIONS, MevisDataset
 from glus_edge.runtime.errors import InputError, VideoError
 from glus_edge.runtime.video.video import Video, open_video

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import Limits
-from glus_edge.runtime.device.cuda_api import open_cuda
+from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.diagnostics.device_table import board_name, device_class
 from glus_edge.runtime.engine_build.accuracy_gate import GateSettings
 from glus_edge.runtime.engine_build.builder import (

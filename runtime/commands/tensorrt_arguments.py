@@ -2,7 +2,7 @@
 
 import argparse
 
-from glus_edge.runtime.device.cuda_api import IMPLEMENTATIONS
+from glus_edge.runtime.device.open_cuda import IMPLEMENTATIONS
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions
 
 _DEFAULTS = TensorRtOptions()

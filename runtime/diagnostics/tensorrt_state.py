@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from glus_edge.runtime.device.cuda_api import Gpu, open_cuda
+from glus_edge.runtime.device.cuda_api import Gpu
+from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.diagnostics.device_table import board_name, device_class
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt

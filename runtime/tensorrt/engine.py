@@ -9,11 +9,12 @@ import numpy as np
 from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
-from glus_edge.runtime.device.cuda_api import Cuda, open_cuda
+from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_array import CudaArray, cuda_array
 from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.device.cuda_stream import MAIN
 from glus_edge.runtime.device.device import ALIGNMENT, Array
+from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.pixels.preprocess_graph import graph_signature
 from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs, TowerInputs

@@ -8,7 +8,7 @@ import pytest
 from glus_edge.benchmarks.accuracy.agreement import Pair, agreement
 from glus_edge.benchmarks.accuracy.bootstrap import paired_bootstrap
 from glus_edge.benchmarks.accuracy.evaluation import EvaluationRules, SentenceScore, evaluate, summary
-from glus_edge.benchmarks.datasets.dataset import open_dataset
+from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.segmenter import Segmenter
 from tests.benchmarks.mevis_folder import write_mevis

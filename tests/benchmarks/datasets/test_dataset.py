@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from glus_edge.benchmarks.datasets.dataset import open_dataset
+from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.memory_video import LoopedVideo, MemoryVideo
 from glus_edge.runtime.errors import InputError
 from tests.benchmarks.mevis_folder import write_mevis
