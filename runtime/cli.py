@@ -6,8 +6,8 @@ import importlib
 import io
 import os
 import sys
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple, NoReturn, Protocol, cast
 
 from glus_edge.runtime.errors import GlusEdgeError
@@ -17,11 +17,19 @@ _OWN = "glus_edge"
 
 
 class Command(NamedTuple):
-    """One row of the table of commands."""
+    """One command."""
 
     module: str  # has `configure(parser)` and `run(arguments) -> exit code`
     help: str
     install: str = "pip install glus-edge"  # what brings the packages it needs
+
+
+class Group(NamedTuple):
+    """Commands below a command: `glus-edge bench gpu`."""
+
+    help: str
+    commands: Mapping[str, Command]
+    default: str  # the one that is meant where none is named: `bench --frames 8` is `bench latency --frames 8`
 
 
 class CommandModule(Protocol):
@@ -35,7 +43,19 @@ class CommandModule(Protocol):
 
 
 _WITH_TORCH = "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0"
-COMMANDS = {
+_BENCHMARKS = {
+    "latency": Command(
+        "glus_edge.benchmarks.latency.bench_command",
+        "where a frame's milliseconds go, against the reference and the machine's limit",
+        _WITH_TORCH,
+    ),
+    "precisions": Command(
+        "glus_edge.calibration.precisions_command",
+        "what each precision costs in J&F and saves in bytes",
+        "pip install 'glus-edge[calibration]' && pip install --no-deps sam2==1.1.0",
+    ),
+}
+COMMANDS: dict[str, Command | Group] = {
     "demo": Command("glus_edge.benchmarks.demo_command", "the small GLUS that ships, on the clip that ships"),
     "segment": Command("glus_edge.runtime.commands.segment", "masks of what sentences name, in every frame of a video"),
     "stream": Command(
@@ -64,11 +84,7 @@ COMMANDS = {
         "how well a bundle's masks agree with the truth: J&F",
         _WITH_TORCH,
     ),
-    "bench": Command(
-        "glus_edge.benchmarks.latency.bench_command",
-        "where the milliseconds go, against the reference and the machine's limit",
-        _WITH_TORCH,
-    ),
+    "bench": Group("measurements: speed, memory, and what each setting costs in accuracy", _BENCHMARKS, "latency"),
     "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),
     "doctor": Command("glus_edge.runtime.commands.doctor", "what this machine can run, and what is missing"),
 }
@@ -113,20 +129,17 @@ def _drop_unwritten() -> None:
 
 
 def _run(argv: list[str]) -> int:
-    chosen = next((word for word in argv if not word.startswith("-")), None)
-    command = COMMANDS.get(chosen or "")
+    argv = _with_default(argv)
     parser = _Parser(
         prog="glus-edge", description="Referring video segmentation: a video and a sentence in, a mask per frame out."
     )
-    parser.add_argument("--version", action="version", version=f"glus-edge {version('glus-edge')}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    module: CommandModule | None = None
+    parser.add_argument("--version", action="version", version=f"glus-edge {_version()}")
+    name, command, chosen = _add_commands(parser, COMMANDS, argv)
     try:
-        for name, entry in COMMANDS.items():
-            subparser = subparsers.add_parser(name, help=entry.help, description=f"{name}: {entry.help}.")
-            if entry is command:
-                module = cast(CommandModule, importlib.import_module(entry.module))
-                module.configure(subparser)
+        module: CommandModule | None = None
+        if command is not None:
+            module = cast(CommandModule, importlib.import_module(command.module))
+            module.configure(chosen)
         arguments = parser.parse_args(argv)
         assert module is not None, "argparse lets nothing but a known command through"
         return module.run(arguments)
@@ -134,8 +147,44 @@ def _run(argv: list[str]) -> int:
         if command is None or error.name is None or error.name.split(".")[0] == _OWN:
             raise
         raise GlusEdgeError(
-            f"{chosen}: got no Python package {error.name}, expected all the command needs; {command.install}"
+            f"{name}: got no Python package {error.name}, expected all the command needs; {command.install}"
         ) from error
+
+
+def _version() -> str:
+    try:
+        return version("glus-edge")
+    except PackageNotFoundError:  # run from the repository, without an installation
+        return "not installed"
+
+
+def _with_default(argv: list[str]) -> list[str]:
+    """Names a group's default command where options follow the group's name at once, or nothing does."""
+    place = next((place for place, word in enumerate(argv) if not word.startswith("-")), len(argv))
+    group = COMMANDS.get(argv[place]) if place < len(argv) else None
+    rest = argv[place + 1 :]
+    if isinstance(group, Group) and (not rest or (rest[0].startswith("-") and rest[0] not in ("-h", "--help"))):
+        return [*argv[: place + 1], group.default, *rest]
+    return argv
+
+
+def _add_commands(
+    parser: argparse.ArgumentParser, commands: Mapping[str, Command | Group], words: list[str]
+) -> tuple[str, Command | None, argparse.ArgumentParser]:
+    """Adds every command's name and help; gives the name, entry and parser of the one that the words choose."""
+    place = next((place for place, word in enumerate(words) if not word.startswith("-")), len(words))
+    name = words[place] if place < len(words) else ""
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers = {each: subparsers.add_parser(each, help=entry.help) for each, entry in commands.items()}
+    for each, entry in commands.items():
+        parsers[each].description = f"{each}: {entry.help}."
+        if isinstance(entry, Group):
+            parsers[each].epilog = f"Options without a COMMAND are those of {entry.default}."
+    entry = commands.get(name)
+    if isinstance(entry, Group):
+        below, command, chosen = _add_commands(parsers[name], entry.commands, words[place + 1 :])
+        return f"{name} {below}", command, chosen
+    return name, entry, parsers.get(name, parser)
 
 
 if __name__ == "__main__":

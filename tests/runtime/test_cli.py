@@ -108,6 +108,54 @@ def test_what_cannot_be_parsed_is_one_line_and_exit_code_2(
     assert "error: " in error
 
 
+def test_a_group_runs_the_command_below_it(
+    add_command: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran = []
+
+    def run(arguments: argparse.Namespace) -> int:
+        ran.append(arguments.size)
+        return 0
+
+    add_command(run)
+    command = cli.COMMANDS["try"]
+    assert isinstance(command, cli.Command)
+    monkeypatch.setitem(cli.COMMANDS, "many", cli.Group("many", {"one": command, "two": command}, "two"))
+    assert cli.main(["many", "one", "--size", "3"]) == 0
+    assert cli.main(["many", "--size", "4"]) == 0
+    assert cli.main(["many"]) == 0
+    assert ran == [3, 4, None]
+    for wrong in (["many", "three"], ["many", "one", "two"]):
+        with pytest.raises(SystemExit) as exit_:
+            cli.main(wrong)
+        assert exit_.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_missing_package_below_a_group_tells_what_that_command_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lacking = cli.Command("no_such_package.command", "lacks", "pip install 'glus-edge[lacking]'")
+    monkeypatch.setitem(cli.COMMANDS, "many", cli.Group("many", {"one": lacking}, "one"))
+    assert cli.main(["many", "one", "--help"]) == 2
+    error = capsys.readouterr().err
+    assert "many one: got no Python package no_such_package" in error
+    assert "pip install 'glus-edge[lacking]'" in error
+
+
+def test_the_help_of_a_group_imports_none_of_its_commands() -> None:
+    script = (
+        "import sys\nfrom glus_edge.runtime.cli import main\n"
+        "try:\n    main(['bench', '--help'])\nexcept SystemExit:\n    pass\n"
+        "assert 'glus_edge.benchmarks' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    bench = cli.COMMANDS["bench"]
+    assert isinstance(bench, cli.Group)
+    told = " ".join(done.stdout.split())
+    assert all(name in told and command.help in told for name, command in bench.commands.items())
+
+
 @pytest.mark.parametrize("command", sorted(cli.COMMANDS))
 def test_the_help_lists_every_command(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
