@@ -12,8 +12,13 @@ from numpy.typing import NDArray
 from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
 from glus_edge.benchmarks.datasets.dataset import Expression, ReferringVideo
 from glus_edge.benchmarks.datasets.shipped_clip import ShippedClip
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.segment import Request, add_engine_arguments, options_from_arguments, segment_into
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    bundle_from_arguments,
+    options_from_arguments,
+)
+from glus_edge.runtime.commands.segment import Request, segment_into
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.output_folder import OVERLAY_FILE, check_output_folder
 from glus_edge.runtime.policies.loop_rules import LoopChoice

@@ -14,9 +14,14 @@ from glus_edge.benchmarks.datasets.generated_dataset import GENERATED
 from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.benchmarks.reference.baseline import add_baseline_arguments, baseline_from_arguments, open_reference
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
-from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    add_loop_arguments,
+    bundle_from_arguments,
+    choice_from_arguments,
+    options_from_arguments,
+)
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.atomic_file import check_file, write_file

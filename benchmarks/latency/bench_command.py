@@ -16,8 +16,12 @@ from glus_edge.benchmarks.latency.soak import ALLOWED_GROWTH, SETTLED_FRAMES, so
 from glus_edge.benchmarks.reference.baseline import add_baseline_arguments, baseline_from_arguments
 from glus_edge.runtime.bundle.bundle import Bundle, read_manifest
 from glus_edge.runtime.bundle.manifest import Manifest
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    bundle_from_arguments,
+    options_from_arguments,
+)
 from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.window import POLICIES

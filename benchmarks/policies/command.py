@@ -28,7 +28,7 @@ from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
 from glus_edge.benchmarks.policies.table import call_rate, policy_figures, policy_table
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
+from glus_edge.runtime.commands.arguments import add_bundle_argument, bundle_from_arguments
 from glus_edge.runtime.errors import GlusEdgeError, InputError
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter

@@ -22,9 +22,14 @@ from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.benchmarks.policies.ranking import roc_auc, spearman
 from glus_edge.runtime.bundle.signatures import Limits
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
-from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    add_loop_arguments,
+    bundle_from_arguments,
+    choice_from_arguments,
+    options_from_arguments,
+)
 from glus_edge.runtime.errors import GlusEdgeError
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.policies.loop_rules import LoopChoice

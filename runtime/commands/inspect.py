@@ -8,7 +8,7 @@ from pathlib import Path
 from glus_edge.runtime.bundle.bundle import files, read_manifest, verify
 from glus_edge.runtime.bundle.manifest import GraphEntry, Manifest
 from glus_edge.runtime.bundle.signatures import TensorSignature, signatures
-from glus_edge.runtime.commands.bundle_argument import bundle_from_arguments
+from glus_edge.runtime.commands.arguments import bundle_from_arguments
 from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.utils.schema import to_json
 

@@ -6,12 +6,14 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions
-from glus_edge.runtime.backends.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
-from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
-from glus_edge.runtime.commands.tensorrt_arguments import add_tensorrt_arguments, tensorrt_from_arguments
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    add_loop_arguments,
+    bundle_from_arguments,
+    choice_from_arguments,
+    options_from_arguments,
+)
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.output_folder import check_output_folder
@@ -19,7 +21,7 @@ from glus_edge.runtime.output.run_record import RunDescription
 from glus_edge.runtime.output.writer import OutputWriter
 from glus_edge.runtime.policies.key_frame import KeyFrame
 from glus_edge.runtime.policies.loop_rules import LoopChoice
-from glus_edge.runtime.segmenter import BACKENDS, Segmenter, SegmenterOptions
+from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions
 from glus_edge.runtime.utils.pipeline import Behind
 from glus_edge.runtime.utils.progress import terminal_bar
 from glus_edge.runtime.video.frame import Frame
@@ -55,44 +57,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model rates highest, or a JSON list of one score per frame whose highest is chosen (default: %(default)s)",
     )
     add_engine_arguments(parser)
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the arguments of every command that runs a bundle."""
-    runtime = _DEFAULTS.onnxruntime
-    parser.add_argument("--backend", choices=BACKENDS, default=_DEFAULTS.backend, help="(default: %(default)s)")
-    parser.add_argument("--provider", choices=("cpu", "cuda"), default=runtime.provider, help="of ONNX Runtime")
-    parser.add_argument(
-        "--openvino-precision",
-        choices=tuple(OPENVINO_PRECISIONS),
-        default=_DEFAULTS.openvino.precision,
-        help="of the products of --backend openvino (default: %(default)s)",
-    )
-    parser.add_argument("--threads", type=int, default=runtime.threads, help="0: every usable core (default)")
-    parser.add_argument(
-        "--int4-accuracy",
-        type=int,
-        choices=(1, 4),
-        default=runtime.int4_accuracy,
-        help="int4 products: 1 in float32, 4 with activations in int8, faster and about 0.005 off (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--int8-accuracy",
-        type=int,
-        choices=(1, 4),
-        default=runtime.int8_accuracy,
-        help="the same for int8 matrices (default: %(default)s)",
-    )
-    add_tensorrt_arguments(parser)
-
-
-def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
-    """The options `add_engine_arguments` asked for."""
-    runtime = OnnxRuntimeOptions(
-        arguments.provider, arguments.threads, arguments.int4_accuracy, arguments.int8_accuracy
-    )
-    openvino = OpenVinoOptions(arguments.openvino_precision, arguments.threads)
-    return SegmenterOptions(arguments.backend, runtime, tensorrt_from_arguments(arguments), openvino)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -143,10 +107,10 @@ def segment_into(
     with (
         OutputWriter.open(output, video, description, overwrite=overwrite, progress=terminal_bar) as writer,
         closing(pass_.with_frames()) as results,
-        Behind[tuple[Frame, FrameResult]](lambda pair: writer.add(*pair)) as finished,
+        Behind[tuple[Frame, FrameResult]](lambda pair: writer.write(*pair)) as writing,
     ):
         for pair in terminal_bar(results, len(pass_), "segmenting"):
-            finished.put(pair)
+            writing.put(pair)
             if seen is not None:
                 seen(pair[1])
 

@@ -5,10 +5,15 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
-from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
-from glus_edge.runtime.commands.stream import add_reconnect_argument
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    add_loop_arguments,
+    add_reconnect_argument,
+    bundle_from_arguments,
+    choice_from_arguments,
+    options_from_arguments,
+)
 from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.deadline import Deadline
@@ -49,8 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", type=Path, metavar="PEM", help="the certificate's key, if it is not in the same file")
     parser.add_argument("--deadline-ms", type=float, metavar="MS", help="as for `stream`")
     add_bundle_argument(parser)
-    add_loop_arguments(parser)
-    parser.set_defaults(policy="window")
+    add_loop_arguments(parser, live=True)
     add_engine_arguments(parser)
 
 

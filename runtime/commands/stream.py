@@ -9,15 +9,21 @@ from pathlib import Path
 
 import av
 
-from glus_edge.runtime.commands.bundle_argument import add_bundle_argument, bundle_from_arguments
-from glus_edge.runtime.commands.loop_arguments import add_loop_arguments, choice_from_arguments
-from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
+from glus_edge.runtime.commands.arguments import (
+    add_bundle_argument,
+    add_engine_arguments,
+    add_loop_arguments,
+    add_reconnect_argument,
+    bundle_from_arguments,
+    choice_from_arguments,
+    options_from_arguments,
+)
 from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.errors import InputError, OutputError, VideoError
 from glus_edge.runtime.loop.live_results import live_results
 from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.output.overlay import Masks, OverlayWriter
-from glus_edge.runtime.output.stream_record import KeepingUp, line_of
+from glus_edge.runtime.output.stream_record import KeepingUp, stream_line
 from glus_edge.runtime.policies.deadline import Deadline
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.atomic_file import check_file, written_aside
@@ -46,20 +52,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, metavar="N", help="stop after N frames (default: when the source ends)")
     parser.add_argument("--overlay", type=Path, metavar="FILE.mp4", help="write the frames with their masks drawn")
     parser.add_argument("--overwrite", action="store_true", help="replace the --overlay file if there is one")
-    add_loop_arguments(parser)
-    parser.set_defaults(policy="window")
+    add_loop_arguments(parser, live=True)
     add_engine_arguments(parser)
-
-
-def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:
-    """Adds --reconnect."""
-    parser.add_argument(
-        "--reconnect",
-        type=float,
-        default=60.0,
-        metavar="S",
-        help="seconds for which a camera or stream that was lost is sought again; 0: not at all (default: %(default)g)",
-    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -117,7 +111,7 @@ def _overlay(
         with (
             written_aside(path) as part,
             OverlayWriter(part, session.sentences, source.frame_rate) as writer,
-            Behind[tuple[Frame, Masks]](lambda drawn: writer.add(*drawn)) as behind,
+            Behind[tuple[Frame, Masks]](lambda drawn: writer.write(*drawn)) as behind,
         ):
             yield behind
     except av.error.FFmpegError as error:
@@ -133,9 +127,9 @@ def _frames(
     drawn: "Behind[tuple[Frame, Masks]] | None",
 ) -> None:
     for arrival, result, latency_ms, passed_over in live_results(source, session.push, deadline_ms):
-        keeping_up.note(result, latency_ms, passed_over)
+        keeping_up.record(result, latency_ms, passed_over)
         try:
-            _print(line_of(arrival, result, latency_ms, passed_over))
+            _print(stream_line(arrival, result, latency_ms, passed_over))
         finally:  # the overlay has every frame that counts, whether or not its line had a reader
             if drawn is not None:
                 drawn.put((Frame(arrival.number, arrival.time, arrival.rgb), result.masks))

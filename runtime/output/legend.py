@@ -12,7 +12,7 @@ _FIRST_HUE = 0.55
 _BACKGROUND = (0, 0, 0, 150)
 
 
-def colour_of(sentence: int) -> tuple[int, int, int]:
+def sentence_colour(sentence: int) -> tuple[int, int, int]:
     """A sentence's colour in the overlay, RGB bytes."""
     red, green, blue = colorsys.hsv_to_rgb((_FIRST_HUE + sentence * _GOLDEN) % 1, 0.85, 1.0)
     return round(255 * red), round(255 * green), round(255 * blue)
@@ -45,7 +45,7 @@ def _legend(height: int, width: int, sentences: tuple[str, ...]) -> NDArray[np.u
     draw = ImageDraw.Draw(image)
     for row, text in enumerate(shown):
         top = margin // 2 + row * line + (line - size) // 2
-        draw.rectangle((margin, top, margin + size, top + size), fill=(*colour_of(row), 255))
+        draw.rectangle((margin, top, margin + size, top + size), fill=(*sentence_colour(row), 255))
         draw.text((indent, top + size / 2), text, fill=(255, 255, 255, 255), font=font, anchor="lm")
     return np.asarray(image, np.uint8)
 

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from glus_edge.runtime.errors import OutputError
-from glus_edge.runtime.output.legend import colour_of, draw_legend
+from glus_edge.runtime.output.legend import draw_legend, sentence_colour
 from glus_edge.runtime.video.frame import Frame
 
 Picture = NDArray[np.uint8]  # [H, W, 3], RGB
@@ -37,7 +37,7 @@ class OverlayWriter:
         self._stream: VideoStream | None = None
         self._begin, self._last = 0.0, -1
 
-    def add(self, frame: Frame, masks: Masks) -> None:
+    def write(self, frame: Frame, masks: Masks) -> None:
         """The next frame. OutputError: there is no H.264 encoder."""
         picture = draw_legend(draw_masks(frame.rgb, masks), self._sentences)
         if self._stream is None:
@@ -65,14 +65,14 @@ class OverlayWriter:
 def write_overlay(
     path: Path,
     frames: Iterable[Frame],
-    masks_of: Callable[[Frame], Masks],
+    masks: Callable[[Frame], Masks],
     sentences: tuple[str, ...],
     frame_rate: Fraction,
 ) -> None:
     """All of a video at once. Errors: those of `OverlayWriter`."""
     with OverlayWriter(path, sentences, frame_rate) as writer:
         for frame in frames:
-            writer.add(frame, masks_of(frame))
+            writer.write(frame, masks(frame))
 
 
 def draw_masks(rgb: Picture, masks: Masks) -> Picture:
@@ -85,7 +85,7 @@ def draw_masks(rgb: Picture, masks: Masks) -> Picture:
         if not width:
             continue
         box = np.s_[top : top + height, left : left + width]
-        inside, colour = area[box], colour_of(sentence)
+        inside, colour = area[box], sentence_colour(sentence)
         filled = cv2.addWeighted(drawn[box], 1 - OPACITY, np.full_like(drawn[box], colour), OPACITY, 0)
         cv2.copyTo(filled, inside, drawn[box])
         contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)

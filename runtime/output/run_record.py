@@ -1,14 +1,12 @@
 """result.json: what a run was asked, how it went, and the scores and timings of every frame."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.frame_record import frame_record
 from glus_edge.runtime.output.output_folder import MASK_FOLDER, RESULT_FORMAT
 from glus_edge.runtime.utils.schema import to_json
 from glus_edge.runtime.video.video import Video
@@ -43,30 +41,13 @@ class RunRecord:
         self._frames: dict[int, str] = {}
 
     @property
-    def done(self) -> list[int]:
+    def indices(self) -> list[int]:
         """Indices of the frames recorded, in the video's order."""
         return sorted(self._frames)
 
-    def add(self, time: float, result: FrameResult) -> None:
+    def record(self, time: float, result: FrameResult) -> None:
         """Records a frame, `time` in seconds; one seen before (the key frame, from both sides) is replaced."""
-        entry = {
-            "index": result.index,
-            "stem": self._video.stems[result.index],
-            "time_s": round(time, 6),
-            "asked": result.asked,
-            "sentences": [
-                {
-                    "segmented": scores.segmented,
-                    "visible": scores.visible,
-                    "predicted_iou": _number(scores.predicted_iou),
-                    "object_score": _number(scores.object_score),
-                    "selected_mask": scores.selected_mask,
-                    "area_px": int(np.count_nonzero(mask)),
-                }
-                for scores, mask in zip(result.scores, result.masks, strict=True)
-            ],
-            "timings_ms": {stage: round(float(spent), 3) for stage, spent in result.timings.items()},
-        }
+        entry = {"stem": self._video.stems[result.index], **frame_record(result.index, time, result)}
         self._frames[result.index] = json.dumps(entry, allow_nan=False)
 
     def json(self, status: str, reason: str | None = None, overlay: str | None = None) -> bytes:
@@ -89,12 +70,7 @@ class RunRecord:
             "masks": f"{MASK_FOLDER}/<sentence number, from 0>/<stem>.png",
             "overlay": overlay,
         }
-        lines = ",\n    ".join(self._frames[index] for index in self.done)
+        lines = ",\n    ".join(self._frames[index] for index in self.indices)
         head = json.dumps(header, indent=2, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
         # A path need not be text: the bytes that are none are escaped as JSON escapes them.
         return f'{head},\n  "frames": [\n    {lines}\n  ]\n}}\n'.encode(errors="backslashreplace")
-
-
-def _number(value: float | None) -> float | None:
-    """JSON has no infinities: a score that is no number is null."""
-    return None if value is None or not math.isfinite(value) else float(value)

@@ -4,39 +4,24 @@ import json
 from collections import deque
 from typing import Any, NamedTuple
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from glus_edge.runtime.loop.result import FrameResult, Scores
-from glus_edge.runtime.utils.schema import record_json
+from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.frame_record import frame_record
 from glus_edge.runtime.video.live_source import Arrival
 
 _REMEMBERED = 10_000  # latencies of which percentiles are made: memory does not grow with the stream
 
 
-def record_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> dict[str, Any]:
-    """One frame for JSON; boxes are left, top, width, height in pixels, null for an empty mask."""
-    return {
-        "frame": arrival.number,
-        "time": round(arrival.time, 4),
-        "latency_ms": round(latency_ms, 2),
-        "passed_over": passed_over,
-        "asked": result.asked,
-        "sentences": [_sentence(mask, scores) for mask, scores in zip(result.masks, result.scores, strict=True)],
-        "timings": {stage: round(spent, 2) for stage, spent in result.timings.items()},
-    }
+def stream_record(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> dict[str, Any]:
+    """One frame of a stream for JSON: `frame_record`, when it came, and how many frames before it were not segmented."""
+    record = frame_record(arrival.number, arrival.time, result)
+    return {**record, "latency_ms": round(latency_ms, 2), "passed_over": passed_over}
 
 
-def line_of(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> str:
-    """`record_of` without a line break."""
-    return json.dumps(record_of(arrival, result, latency_ms, passed_over), allow_nan=False)
-
-
-def _sentence(mask: NDArray[np.bool_], scores: Scores) -> dict[str, Any]:
-    area = int(np.count_nonzero(mask))
-    box = list(cv2.boundingRect(mask.view(np.uint8))) if area else None
-    return {"area": area, "box": box, **record_json(scores)}
+def stream_line(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> str:
+    """`stream_record` as a line of JSON, without its line break."""
+    return json.dumps(stream_record(arrival, result, latency_ms, passed_over), allow_nan=False)
 
 
 class Percentiles(NamedTuple):
@@ -55,8 +40,8 @@ class KeepingUp:
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
         self.frames = self.passed_over = self.asked = self.late = 0
 
-    def note(self, result: FrameResult, latency_ms: float, passed_over: int) -> None:
-        """Takes notice of a frame."""
+    def record(self, result: FrameResult, latency_ms: float, passed_over: int) -> None:
+        """Counts a frame."""
         self._latencies.append(latency_ms)
         self.frames += 1
         self.passed_over += passed_over

@@ -43,7 +43,7 @@ class OutputWriter:
         self._record = RunRecord(run, video)
         self._progress = progress
         self._created = created
-        self._finished = False
+        self._closed = False
 
     @classmethod
     def open(
@@ -79,24 +79,24 @@ class OutputWriter:
             ) from error
         return writer
 
-    def add(self, frame: Frame, result: FrameResult) -> None:
+    def write(self, frame: Frame, result: FrameResult) -> None:
         """Writes a frame's masks. Errors: OutputError."""
         assert result.masks.shape == (len(self._sentences), *frame.size), (result.masks.shape, frame.size)
         for sentence, mask in enumerate(result.masks):
             write_file(self._mask_path(sentence, result.index), png_from_mask(mask))
-        self._record.add(frame.time, result)
+        self._record.record(frame.time, result)
 
-    def finish(self, status: str | None = None, reason: str | None = None) -> None:
+    def close(self, status: str | None = None, reason: str | None = None) -> None:
         """Writes result.json and the overlay of the frames that were finished. Errors: OutputError.
 
         Without a status: `truncated` or `complete` if every frame of the video was added, else `interrupted`.
         """
-        self._finished = True
+        self._closed = True
         if status is None:
             status, reason = self._status()
         # The record first: should the overlay fail or be interrupted, the masks are accounted for.
         self._write_record(status, reason)
-        if self._record.done:
+        if self._record.indices:
             self._write_overlay()
             self._write_record(status, reason, OVERLAY_FILE)
 
@@ -106,14 +106,14 @@ class OutputWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._finished:
+        if self._closed:
             return
-        if kind is not None and not self._record.done:
+        if kind is not None and not self._record.indices:
             self._discard()
         elif kind is None:
-            self.finish()
+            self.close()
         elif issubclass(kind, KeyboardInterrupt):
-            self.finish(INTERRUPTED, "interrupted from the keyboard")
+            self.close(INTERRUPTED, "interrupted from the keyboard")
         else:
             with suppress(OutputError):
                 self._write_record(INTERRUPTED, str(error))
@@ -123,9 +123,9 @@ class OutputWriter:
             remove_outputs(self.directory, with_folder=self._created)
 
     def _status(self) -> tuple[str, str | None]:
-        done = len(self._record.done)
-        if done < self._video.frame_count:
-            return INTERRUPTED, f"{done} of {self._video.frame_count} frames were segmented"
+        written = len(self._record.indices)
+        if written < self._video.frame_count:
+            return INTERRUPTED, f"{written} of {self._video.frame_count} frames were segmented"
         return (COMPLETE, None) if self._video.truncated is None else (TRUNCATED, self._video.truncated)
 
     def _mask_folder(self, sentence: int) -> Path:
@@ -138,8 +138,8 @@ class OutputWriter:
         write_file(self.directory / RESULT_FILE, self._record.json(status, reason, overlay))
 
     def _write_overlay(self) -> None:
-        done = self._record.done
-        frames = self._progress(self._finished_frames(), len(done), "writing the overlay")
+        written = self._record.indices
+        frames = self._progress(self._written_frames(), len(written), "writing the overlay")
         path = self.directory / OVERLAY_FILE
         try:
             with written_aside(path) as part:
@@ -149,9 +149,9 @@ class OutputWriter:
                 f"{path}: cannot be encoded ({error.strerror}), expected frames H.264 can hold; the masks are whole"
             ) from error
 
-    def _finished_frames(self) -> Iterator[Frame]:
-        done = set(self._record.done)
-        return (frame for frame in self._video.frames(min(done), max(done) + 1) if frame.index in done)
+    def _written_frames(self) -> Iterator[Frame]:
+        written = set(self._record.indices)
+        return (frame for frame in self._video.frames(min(written), max(written) + 1) if frame.index in written)
 
     def _masks(self, frame: Frame) -> Masks:
         """A frame's masks, from the files: they may have been computed in any order, and are not kept in memory."""

@@ -20,7 +20,7 @@ from glus_edge.runtime.loop.live_results import live_results
 from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.mask_png import png_from_mask
-from glus_edge.runtime.output.stream_record import record_of
+from glus_edge.runtime.output.stream_record import stream_record
 from glus_edge.runtime.serving.messages import Add, command_from_text, error_text, frame_text, sentences_text
 from glus_edge.runtime.serving.pushed_frames import PushedFrames
 from glus_edge.runtime.video.live_source import LiveSource
@@ -76,7 +76,7 @@ class LiveConnection:
         except GlusEdgeError as error:  # no memory for a session, or the source cannot be opened
             self._end(error)
         finally:
-            self._in_worker(self._let_go)
+            self._in_worker(self._close_session)
         if self._failure is not None:
             raise self._failure
 
@@ -113,7 +113,7 @@ class LiveConnection:
                 if isinstance(frames, LiveSource):
                     self._socket.send(_jpeg(each.arrival.rgb))
                 masks = [_png(mask) if mask.any() else None for mask in each.result.masks]
-                self._socket.send(frame_text(record_of(*each), masks))
+                self._socket.send(frame_text(stream_record(*each), masks))
             self._socket.close(CloseCode.NORMAL_CLOSURE, "the source has ended")
         except ConnectionClosed:
             return
@@ -142,7 +142,7 @@ class LiveConnection:
     def _begin(self) -> None:
         self._session = self._open_session()
 
-    def _let_go(self) -> None:
+    def _close_session(self) -> None:
         self._session = None
 
     def _opened(self) -> LiveSession:

@@ -91,7 +91,7 @@ async function receive(data) {
   const message = JSON.parse(data);
   if ("error" in message) {
     complain(message.error);
-  } else if ("frame" in message) {
+  } else if ("index" in message) {
     await show(message);
   } else {
     sentences = message.sentences;
@@ -101,14 +101,14 @@ async function receive(data) {
 }
 
 async function show(message) {
-  answered = message.frame + 1;
+  answered = message.index + 1;
   const masks = await Promise.all(message.sentences.map((each) => (each.mask ? decoded(each.mask) : null)));
-  const frame = source ? picture : waiting.get(message.frame);
+  const frame = source ? picture : waiting.get(message.index);
   for (const [number, bitmap] of waiting) {
-    if (number < message.frame) {
+    if (number < message.index) {
       bitmap.close();
     }
-    if (number <= message.frame) {
+    if (number <= message.index) {
       waiting.delete(number);
     }
   }
@@ -160,7 +160,7 @@ function figures(message) {
   $("asked").textContent = message.asked ? "asked" : "not asked";
   $("timings").hidden = false;
   $("timings").tBodies[0].replaceChildren(
-    ...Object.entries(message.timings).map(([stage, spent]) => {
+    ...Object.entries(message.timings_ms).map(([stage, spent]) => {
       const row = document.createElement("tr");
       row.append(cell(stage.replaceAll("_", " ")), cell(spent.toFixed(1)));
       return row;
@@ -169,7 +169,7 @@ function figures(message) {
   message.sentences.forEach((each, number) => {
     const seen = $("sentences").children[number]?.querySelector(".seen");
     if (seen) {
-      seen.textContent = each.area ? "predicted IoU " + (each.predicted_iou ?? 0).toFixed(2) : "not seen";
+      seen.textContent = each.area_px ? "predicted IoU " + (each.predicted_iou ?? 0).toFixed(2) : "not seen";
     }
   });
 }

@@ -76,15 +76,15 @@ class Behind(Generic[T]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            self._finish()
+            self._join()
         except BaseException:  # Ctrl-C: what the worker writes to is closed next, so it must not be at work any more
             self._given_up.set()
-            self._finish()
+            self._join()
             raise
         if kind is None:
             self._raise()
 
-    def _finish(self) -> None:
+    def _join(self) -> None:
         _put(self._waiting, _End(), self._failed)
         self._thread.join()
 

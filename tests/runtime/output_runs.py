@@ -45,12 +45,12 @@ def record(directory: Path) -> dict[str, Any]:
 def write_all(directory: Path, video: Video, **options: Any) -> None:
     with OutputWriter.open(directory, video, RUN, **options) as writer:
         for frame in video.frames():
-            writer.add(frame, result_of(frame))
+            writer.write(frame, result_of(frame))
 
 
 def write_some(directory: Path, video: Video, indices: tuple[int, ...], error: BaseException) -> None:
     with OutputWriter.open(directory, video, RUN) as writer:
         for index in indices:
             frame = video.read(index)
-            writer.add(frame, result_of(frame))
+            writer.write(frame, result_of(frame))
         raise error

@@ -32,7 +32,7 @@ def test_a_line_comes_for_every_frame_there_was_time_for(capsys: pytest.CaptureF
     overlay = tmp_path / "overlay.mp4"
     code, lines, said = stream(capsys, CLIP, SENTENCE, "the cyan square", "--overlay", overlay)
     assert code == 0
-    numbers = [line["frame"] for line in lines]
+    numbers = [line["index"] for line in lines]
     assert numbers == sorted(set(numbers))
     assert sum(line["passed_over"] for line in lines) == numbers[-1] + 1 - len(lines)
     assert numbers[-1] == open_video(CLIP).frame_count - 1  # the last frame is never passed over
@@ -41,7 +41,7 @@ def test_a_line_comes_for_every_frame_there_was_time_for(capsys: pytest.CaptureF
     assert f"{len(lines)} frames" in said
     drawn = open_video(overlay)
     assert drawn.frame_count == len(lines)
-    assert drawn.read(drawn.frame_count - 1).time == pytest.approx(lines[-1]["time"] - lines[0]["time"], abs=0.01)
+    assert drawn.read(drawn.frame_count - 1).time == pytest.approx(lines[-1]["time_s"] - lines[0]["time_s"], abs=0.01)
 
 
 def test_a_deadline_that_leaves_no_time_asks_until_that_is_known(capsys: pytest.CaptureFixture[str]) -> None:

@@ -51,7 +51,7 @@ def test_overwriting_removes_the_earlier_run_and_nothing_else(tmp_path: Path, vi
         assert not list(out.rglob("*.png"))
         assert not (out / "overlay.mp4").exists()
         assert record(out)["status"] == "running"
-        writer.add(video.read(2), result_of(video.read(2)))
+        writer.write(video.read(2), result_of(video.read(2)))
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()) == [
         "masks/0/00002.png",
         "masks/0/notes.txt",

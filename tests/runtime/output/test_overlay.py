@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glus_edge.runtime.output.legend import colour_of, draw_legend
+from glus_edge.runtime.output.legend import draw_legend, sentence_colour
 from glus_edge.runtime.output.overlay import OPACITY, draw_masks, write_overlay
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.video import open_video
@@ -24,7 +24,7 @@ def test_a_mask_is_filled_translucently_and_has_a_contour_in_its_colour() -> Non
     picture = grey(60, 80)
     drawn = draw_masks(picture, masks)
     for sentence, (inside, edge) in enumerate((((20, 20), (10, 15)), ((47, 60), (40, 55)))):
-        colour = np.array(colour_of(sentence))
+        colour = np.array(sentence_colour(sentence))
         assert np.allclose(drawn[inside], (1 - OPACITY) * 100 + OPACITY * colour, atol=1)
         assert np.array_equal(drawn[edge], colour)
     assert np.array_equal(drawn[5, 5], (100, 100, 100))
@@ -39,7 +39,7 @@ def test_a_hole_in_a_mask_stays_clear() -> None:
 
 
 def test_sentences_have_colours_that_can_be_told_apart() -> None:
-    colours = np.array([colour_of(sentence) for sentence in range(8)], np.float64)
+    colours = np.array([sentence_colour(sentence) for sentence in range(8)], np.float64)
     distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1) + 1000 * np.eye(8)
     assert distances.min() > 60
 
@@ -58,7 +58,7 @@ def test_a_legend_fits_any_picture_and_any_sentences(height: int, width: int, se
 def test_the_legend_shows_each_sentences_colour_and_leaves_the_rest_of_the_picture() -> None:
     drawn = draw_legend(grey(480, 640), ("the red ball", "the dog"))
     flat = {tuple(pixel) for pixel in drawn.reshape(-1, 3).tolist()}
-    assert {colour_of(0), colour_of(1)} <= flat
+    assert {sentence_colour(0), sentence_colour(1)} <= flat
     assert (drawn[240:] == 100).all()
     assert (drawn[:, 400:] == 100).all()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glus_edge.runtime.loop.result import FrameResult, Scores
-from glus_edge.runtime.output.stream_record import KeepingUp, line_of
+from glus_edge.runtime.output.stream_record import KeepingUp, stream_line
 from glus_edge.runtime.video.live_source import Arrival
 
 
@@ -19,16 +19,21 @@ def arrival(number: int = 7) -> Arrival:
 def test_a_line_holds_every_sentences_box_in_pixels() -> None:
     mask = np.zeros((4, 6), np.bool_)
     mask[1:3, 2:5] = True
-    document = json.loads(line_of(arrival(), result(mask, np.zeros_like(mask)), 12.3456, 2))
-    assert (document["frame"], document["time"], document["latency_ms"], document["passed_over"]) == (7, 0.28, 12.35, 2)
+    document = json.loads(stream_line(arrival(), result(mask, np.zeros_like(mask)), 12.3456, 2))
+    assert (document["index"], document["time_s"], document["latency_ms"], document["passed_over"]) == (
+        7,
+        0.28,
+        12.35,
+        2,
+    )
     first, second = document["sentences"]
-    assert (first["area"], first["box"], first["predicted_iou"]) == (6, [2, 1, 3, 2], 0.5)
-    assert (second["area"], second["box"]) == (0, None)
+    assert (first["area_px"], first["box"], first["predicted_iou"]) == (6, [2, 1, 3, 2], 0.5)
+    assert (second["area_px"], second["box"]) == (0, None)
 
 
 def test_a_number_that_is_none_never_reaches_the_reader() -> None:
     broken = FrameResult(0, np.zeros((1, 4, 6), np.bool_), (Scores(float("nan"), 0.0, True, 0),), {}, True)
-    (sentence,) = json.loads(line_of(arrival(), broken, 1.0, 0))["sentences"]
+    (sentence,) = json.loads(stream_line(arrival(), broken, 1.0, 0))["sentences"]
     assert (sentence["predicted_iou"], sentence["object_score"], sentence["segmented"]) == (None, 0.0, True)
 
 
@@ -37,7 +42,7 @@ def test_the_summary_counts_frames_questions_and_what_came_late() -> None:
     assert keeping_up.summary() == "no frame came"
     mask = np.zeros((4, 6), np.bool_)
     for latency in range(1, 101):
-        keeping_up.note(result(mask, asked=latency % 4 == 0), latency, passed_over=1)
+        keeping_up.record(result(mask, asked=latency % 4 == 0), latency, passed_over=1)
     assert keeping_up.percentiles() == pytest.approx((50.5, 95.05, 99.01))
     assert keeping_up.summary() == (
         "100 frames, 100 passed over, asked about 25; from arrival to masks p50 50.5, p95 95.0, p99 99.0 ms, "
@@ -49,6 +54,6 @@ def test_memory_does_not_grow_with_the_stream() -> None:
     keeping_up = KeepingUp(None)
     mask = np.zeros((1, 1), np.bool_)
     for _ in range(10_050):
-        keeping_up.note(result(mask), 1.0, 0)
+        keeping_up.record(result(mask), 1.0, 0)
     assert keeping_up.frames == 10_050
     assert len(keeping_up._latencies) == 10_000

@@ -29,7 +29,7 @@ def test_masks_record_and_overlay_of_a_whole_run(tmp_path: Path, video: Video) -
         # From the key frame to the end, then back: frame 3 comes twice.
         for index in (3, 4, 5, 6, 7, 8, 9, 3, 2, 1, 0):
             frame = video.read(index)
-            writer.add(frame, result_of(frame))
+            writer.write(frame, result_of(frame))
     assert sorted(path.name for path in out.iterdir()) == ["masks", "overlay.mp4", "result.json"]
     for frame in video.frames():
         for sentence, mask in enumerate(masks_of(frame)):
@@ -61,6 +61,7 @@ def test_masks_record_and_overlay_of_a_whole_run(tmp_path: Path, video: Video) -
                 "object_score": -1.5,
                 "selected_mask": 2,
                 "area_px": 128,
+                "box": [4, 2, 16, 8],
             },
             {
                 "segmented": False,
@@ -69,6 +70,7 @@ def test_masks_record_and_overlay_of_a_whole_run(tmp_path: Path, video: Video) -
                 "object_score": None,
                 "selected_mask": None,
                 "area_px": 49 * 63 - 128,
+                "box": [0, 0, 63, 49],
             },
         ],
         "timings_ms": {"clip_encoder": 1.25, "language_model": 20.0},
@@ -81,9 +83,9 @@ def test_the_folder_says_running_until_the_end_and_no_part_is_left(tmp_path: Pat
     out = tmp_path / "out"
     with OutputWriter.open(out, video, RUN) as writer:
         for frame in video.frames(0, 4):
-            writer.add(frame, result_of(frame))
+            writer.write(frame, result_of(frame))
             assert record(out)["status"] == "running"
-        writer.finish("interrupted", "said by the caller")
+        writer.close("interrupted", "said by the caller")
     assert record(out)["reason"] == "said by the caller"
     assert not list(out.rglob("*.part"))
 
@@ -117,7 +119,7 @@ def test_a_run_without_one_frame_leaves_nothing(tmp_path: Path, video: Video, er
 
 def test_a_run_that_stops_early_is_not_complete(tmp_path: Path, video: Video) -> None:
     with OutputWriter.open(tmp_path / "out", video, RUN) as writer:
-        writer.add(video.read(0), result_of(video.read(0)))
+        writer.write(video.read(0), result_of(video.read(0)))
     result = record(tmp_path / "out")
     assert (result["status"], result["reason"]) == ("interrupted", "1 of 10 frames were segmented")
 
@@ -167,7 +169,7 @@ def test_a_full_disk_is_one_line_and_leaves_no_partial_file(tmp_path: Path, writ
                     if frame.index == 2:
                         # Larger files are refused from here on, as they would be on a full disk.
                         resource.setrlimit(resource.RLIMIT_FSIZE, (4000, {resource.RLIM_INFINITY}))
-                    writer.add(frame, FrameResult(frame.index, noise, scores, {{}}))
+                    writer.write(frame, FrameResult(frame.index, noise, scores, {{}}))
         except OutputError as error:
             print(error)
     """

@@ -40,9 +40,9 @@ def test_masks_are_those_of_a_live_session(server: LiveServer, pictures: list[Pi
                 session.remove(0)
                 assert told(client, {"remove": 0}) == {"sentences": [SECOND]}
             answer, expected = told(client, png(picture)), session.push(picture)
-            assert (answer["frame"], answer["passed_over"]) == (number, 0)
+            assert (answer["index"], answer["passed_over"]) == (number, 0)
             assert np.array_equal(masks_of(answer, picture.shape[:2]), expected.masks)
-            assert [each["area"] for each in answer["sentences"]] == expected.masks.sum((1, 2)).tolist()
+            assert [each["area_px"] for each in answer["sentences"]] == expected.masks.sum((1, 2)).tolist()
 
 
 def test_two_clients_do_not_disturb_each_other(server: LiveServer, pictures: list[Picture]) -> None:
@@ -69,7 +69,7 @@ def test_frames_that_come_too_fast_are_passed_over(server: LiveServer, pictures:
         for number in range(count):
             client.send(png(pictures[number % len(pictures)]))
         answers = []
-        while not answers or answers[-1]["frame"] < count - 1:
+        while not answers or answers[-1]["index"] < count - 1:
             answers.append(json.loads(client.recv(30)))
         assert sum(1 + answer["passed_over"] for answer in answers) == count
 
@@ -102,7 +102,7 @@ def test_what_cannot_be_done_is_said_and_nothing_else_changes(
     with live(server) as client:
         told(client, {"add": [FIRST]})
         assert said in told(client, message)["error"]
-        assert [each["area"] > 0 for each in told(client, png(pictures[0]))["sentences"]] in ([True], [False])
+        assert [each["area_px"] > 0 for each in told(client, png(pictures[0]))["sentences"]] in ([True], [False])
         assert told(client, {"add": [SECOND]}) == {"sentences": [FIRST, SECOND]}
 
 
@@ -148,10 +148,10 @@ def test_the_server_shows_its_own_source() -> None:
         for message in client:  # until it is closed as it should be
             if isinstance(message, bytes):
                 size = cv2.imdecode(np.frombuffer(message, np.uint8), cv2.IMREAD_COLOR).shape[:2]
-            elif "frame" in (answer := json.loads(message)):
+            elif "index" in (answer := json.loads(message)):
                 assert size == (320, 320)
                 assert masks_of(answer, size).shape[1:] == size
-                numbers.append(answer["frame"])
+                numbers.append(answer["index"])
         assert client.close_reason == "the source has ended"
         assert numbers == sorted(set(numbers))
         assert numbers[-1] == open_video(CLIP).frame_count - 1

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from glus_edge.runtime import segmenter
+from glus_edge.runtime.commands.arguments import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.commands.build import limits_from_arguments
-from glus_edge.runtime.commands.segment import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.segmenter import SegmenterOptions, open_backend
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions

@@ -1,0 +1,138 @@
+"""Arguments that several commands share: which bundle, which loop rules, which engines, how to reconnect."""
+
+import argparse
+from pathlib import Path
+
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions
+from glus_edge.runtime.backends.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
+from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions
+from glus_edge.runtime.bundle.shipped import shipped_bundle
+from glus_edge.runtime.device.open_cuda import IMPLEMENTATIONS
+from glus_edge.runtime.policies.loop_rules import PRESETS, LoopChoice, loop_choice
+from glus_edge.runtime.policies.lost_target import LOST_RULES
+from glus_edge.runtime.policies.memory_rule import PARTS, REFERENCE
+from glus_edge.runtime.policies.refresh import RULES
+from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.segmenter import BACKENDS, SegmenterOptions
+from glus_edge.runtime.tensorrt.engine import TensorRtOptions
+
+LIVE_POLICY = "window"  # of live video, where neither a preset nor a policy is given
+_DEFAULTS = SegmenterOptions()
+
+
+def add_bundle_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --bundle."""
+    parser.add_argument(
+        "--bundle", type=Path, help="a folder made by `glus-edge export` (default: the small GLUS that ships)"
+    )
+
+
+def bundle_from_arguments(arguments: argparse.Namespace) -> Path:
+    """The bundle asked for. BundleError: none was, and none ships with this installation."""
+    return arguments.bundle if arguments.bundle is not None else shipped_bundle()
+
+
+def add_loop_arguments(parser: argparse.ArgumentParser, *, live: bool = False) -> None:
+    """Adds --preset, --policy, --refresh, --memory and --lost. `live`: the default is not the preset `exact`."""
+    parts = "; ".join(
+        f"{name} = {choice.policy}, {choice.refresh}, {choice.memory}, {choice.lost}"
+        for name, choice in PRESETS.items()
+    )
+    usual = f"exact, with --policy {LIVE_POLICY}" if live else "exact"
+    parser.add_argument(
+        "--preset",
+        choices=tuple(PRESETS),
+        default=None if live else "exact",
+        help=f"the four rules below at once, each of which may be given by itself: {parts} (default: {usual})",
+    )
+    parser.add_argument("--policy", choices=POLICIES, help="query window")
+    refresh = ", ".join(f"{rule}:{','.join(fields)}" if fields else rule for rule, fields in RULES.items())
+    parser.add_argument("--refresh", metavar="RULE", help=f"when the language model is asked: {refresh}")
+    parser.add_argument(
+        "--memory",
+        metavar="RULE",
+        help=f"which frames' memories are kept: {REFERENCE}, or parts joined by +: {', '.join(PARTS)}",
+    )
+    parser.add_argument("--lost", choices=LOST_RULES, help="what becomes of masks when the object is gone")
+
+
+def choice_from_arguments(arguments: argparse.Namespace) -> LoopChoice:
+    """The rules that `add_loop_arguments` asked for."""
+    preset, policy = arguments.preset, arguments.policy
+    if preset is None:
+        preset, policy = "exact", policy or LIVE_POLICY
+    return loop_choice(preset, policy, arguments.refresh, arguments.memory, arguments.lost)
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of every command that runs a bundle."""
+    runtime = _DEFAULTS.onnxruntime
+    parser.add_argument("--backend", choices=BACKENDS, default=_DEFAULTS.backend, help="(default: %(default)s)")
+    parser.add_argument(
+        "--provider",
+        choices=("cpu", "cuda"),
+        default=runtime.provider,
+        help="execution provider of ONNX Runtime (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--openvino-precision",
+        choices=tuple(OPENVINO_PRECISIONS),
+        default=_DEFAULTS.openvino.precision,
+        help="of the products of --backend openvino (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, default=runtime.threads, help="0: every usable core (default)")
+    parser.add_argument(
+        "--int4-accuracy",
+        type=int,
+        choices=(1, 4),
+        default=runtime.int4_accuracy,
+        help="int4 products: 1 in float32, 4 with activations in int8, faster and about 0.005 off (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--int8-accuracy",
+        type=int,
+        choices=(1, 4),
+        default=runtime.int8_accuracy,
+        help="the same for int8 matrices (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-cuda-graphs",
+        dest="cuda_graphs",
+        action="store_false",
+        help="TensorRT: enqueue every run anew instead of replaying those that recur",
+    )
+    parser.add_argument(
+        "--host-pixels",
+        dest="device_pixels",
+        action="store_false",
+        help="TensorRT: make the pixels of the image towers on the host, and upload them",
+    )
+    parser.add_argument(
+        "--cuda",
+        choices=IMPLEMENTATIONS,
+        default=_DEFAULTS.tensorrt.cuda,
+        help="CUDA from Python (default: %(default)s)",
+    )
+
+
+def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
+    """The options `add_engine_arguments` asked for."""
+    runtime = OnnxRuntimeOptions(
+        arguments.provider, arguments.threads, arguments.int4_accuracy, arguments.int8_accuracy
+    )
+    openvino = OpenVinoOptions(arguments.openvino_precision, arguments.threads)
+    tensorrt = TensorRtOptions(
+        cuda=arguments.cuda, cuda_graphs=arguments.cuda_graphs, device_pixels=arguments.device_pixels
+    )
+    return SegmenterOptions(arguments.backend, runtime, tensorrt, openvino)
+
+
+def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --reconnect."""
+    parser.add_argument(
+        "--reconnect",
+        type=float,
+        default=60.0,
+        metavar="S",
+        help="seconds for which a camera or stream that was lost is sought again; 0: not at all (default: %(default)g)",
+    )
