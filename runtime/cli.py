@@ -180,11 +180,11 @@ def _add_commands(
         parsers[each].description = f"{each}: {entry.help}."
         if isinstance(entry, Group):
             parsers[each].epilog = f"Options without a COMMAND are those of {entry.default}."
-    entry = commands.get(name)
-    if isinstance(entry, Group):
-        below, command, chosen = _add_commands(parsers[name], entry.commands, words[place + 1 :])
-        return f"{name} {below}", command, chosen
-    return name, entry, parsers.get(name, parser)
+    chosen = commands.get(name)
+    if isinstance(chosen, Group):
+        below, command, its_parser = _add_commands(parsers[name], chosen.commands, words[place + 1 :])
+        return f"{name} {below}", command, its_parser
+    return name, chosen, parsers.get(name, parser)
 
 
 if __name__ == "__main__":
