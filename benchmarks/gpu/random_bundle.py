@@ -9,7 +9,7 @@ from glus_edge.export.synthetic.sizes import ADDED_TOKENS, SyntheticSize
 from glus_edge.export.synthetic.tokenizer import write_synthetic_tokenizer
 from glus_edge.export.synthetic.weights import CONSTANT
 from glus_edge.export.tokenizer.tokenizer import write_tokenizer
-from glus_edge.export.vision.modules import SAM_MEAN, SAM_STD, Sam2Sizes, model_dimensions
+from glus_edge.export.vision.dimensions import SAM_MEAN, SAM_STD, model_dimensions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, GraphEntry, ImageSettings, Manifest
 from glus_edge.runtime.bundle.signatures import GRAPHS
@@ -23,7 +23,7 @@ def random_bundle(size: SyntheticSize, folder: Path) -> Bundle:
     Nothing is hashed: such a bundle is used by the process that made it, and cannot be opened by another.
     """
     language, vision = size.language, size.vision
-    dimensions = model_dimensions(vision, language, Sam2Sizes.from_tree(size.sam2_tree()))
+    dimensions = model_dimensions(vision, language, size.sam2_sizes())
     write_synthetic_tokenizer(folder, language.vocabulary_size - len(ADDED_TOKENS), ADDED_TOKENS)
     prompt = write_tokenizer(folder, folder / "tokenizer.json")
     random = np.random.default_rng(0)

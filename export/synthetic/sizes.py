@@ -9,6 +9,7 @@ import torch
 from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.export.checkpoint.sam2_config import sam2_config
 from glus_edge.export.checkpoint.vision_tower import VisionConfig
+from glus_edge.export.vision.dimensions import OFFICIAL_SAM2_SIZES, Sam2Sizes
 
 ADDED_TOKENS = ("[SEG]", "<im_start>", "<im_end>")
 
@@ -42,6 +43,12 @@ class SyntheticSize:
         if isinstance(self.sam2, str):
             return sam2_config(self.sam2)
         return _sam2_tree(self.sam2)
+
+    def sam2_sizes(self) -> Sam2Sizes:
+        """Those of `sam2_tree`, without the sam2 package, where the official configurations lie."""
+        if isinstance(self.sam2, str):
+            return OFFICIAL_SAM2_SIZES
+        return Sam2Sizes(self.sam2.image_size, self.sam2.width, self.sam2.memory_width)
 
 
 def _language(

@@ -5,7 +5,6 @@ import math
 from typing import Any, TypeVar
 
 import torch
-from sam2.modeling.sam2_utils import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -65,6 +64,8 @@ FLOAT32_MODULES = (Float32LayerNorm, Float32LayerNorm2d)
 
 def with_export_layers(module: Module) -> Module:
     """`module` with every norm and GELU inside replaced, in place, by the one above holding the same parameters."""
+    from sam2.modeling.sam2_utils import LayerNorm2d  # here: the CLIP encoder uses this file and needs no sam2
+
     for parent in list(module.modules()):
         for name, child in parent.named_children():
             if isinstance(child, nn.LayerNorm) and not isinstance(child, Float32LayerNorm):

@@ -1,19 +1,16 @@
 """The five traced graphs as torch modules: what is exported, what parity is measured against, and the eager baseline."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
-from sam2.modeling.sam2_base import SAM2Base
 from torch import nn
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
-from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.export.checkpoint.sam2_config import sam2_config
 from glus_edge.export.checkpoint.tensor_names import SCORE_PREFIX, check_tensors, language_shapes, score_shapes
-from glus_edge.export.checkpoint.vision_tower import VisionConfig, VisionTower
-from glus_edge.export.vision.clip_encoder import POOLED_PATCHES, ClipEncoder
+from glus_edge.export.checkpoint.vision_tower import VisionTower
+from glus_edge.export.vision.clip_encoder import ClipEncoder
+from glus_edge.export.vision.dimensions import SAM_MEAN, SAM_STD, Sam2Sizes, model_dimensions
 from glus_edge.export.vision.image_encoder import ImageEncoder
 from glus_edge.export.vision.layers import in_dtype
 from glus_edge.export.vision.mask_decoder import MaskDecoder
@@ -24,9 +21,6 @@ from glus_edge.runtime.bundle.manifest import ImageSettings
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.errors import CheckpointError
 
-# What the SAM 2 image encoder was trained with (sam2.utils.transforms.SAM2Transforms).
-SAM_MEAN = (0.485, 0.456, 0.406)
-SAM_STD = (0.229, 0.224, 0.225)
 # A vision tower saved along with the language model is the stock one, frozen; the folder given is used instead.
 TOLERATED = ("model.vision_tower.", *(PREFIX + name for name in UNUSED_PREFIXES))
 
@@ -90,7 +84,9 @@ def load_modules(
     check_tensors(checkpoint, language | segmenter, TOLERATED)
     load_weights(sam2, checkpoint, reference_gamma)
     sam2.requires_grad_(False)
-    dimensions = model_dimensions(tower.config, config, sam2, scores_frames)
+    dimensions = model_dimensions(
+        tower.config, config, Sam2Sizes(sam2.image_size, sam2.hidden_dim, sam2.mem_dim), scores_frames
+    )
     return TorchModules(
         dimensions=dimensions,
         clip_image=tower.image,
@@ -100,39 +96,4 @@ def load_modules(
         memory_attention=MemoryAttention(sam2),
         mask_decoder=MaskDecoder(sam2),
         memory_encoder=MemoryEncoder(sam2),
-    )
-
-
-class Sam2Sizes(NamedTuple):
-    """What the graphs' sizes need of a SAM 2, by its own names."""
-
-    image_size: int  # pixels
-    hidden_dim: int  # d_model
-    mem_dim: int  # channels of a memory
-
-    @classmethod
-    def from_tree(cls, tree: Mapping[str, Any]) -> "Sam2Sizes":
-        """Those of a configuration, the `model` tree."""
-        return cls(tree["image_size"], tree["image_encoder"]["neck"]["d_model"], tree["memory_encoder"]["out_dim"])
-
-
-def model_dimensions(
-    vision: VisionConfig, language: LanguageConfig, sam2: SAM2Base | Sam2Sizes, scores_frames: bool = False
-) -> ModelDimensions:
-    """A model's sizes, from those of its parts."""
-    return ModelDimensions(
-        clip_size=vision.image_size,
-        image_tokens=vision.patches // POOLED_PATCHES,
-        language_width=language.hidden_size,
-        language_layers=language.layers,
-        language_heads=language.heads,
-        key_value_heads=language.key_value_heads,
-        vocabulary_size=language.vocabulary_size,
-        max_positions=language.max_positions,
-        image_size=sam2.image_size,
-        segment_width=sam2.hidden_dim,
-        memory_width=sam2.mem_dim,
-        stride_4_width=sam2.hidden_dim // 8,
-        stride_8_width=sam2.hidden_dim // 4,
-        scores_frames=scores_frames,
     )

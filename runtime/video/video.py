@@ -9,7 +9,6 @@ from glus_edge.runtime.utils.progress import Progress, silent
 from glus_edge.runtime.video.frame import Frame, FrameSize
 from glus_edge.runtime.video.frame_folder import FrameFolder
 from glus_edge.runtime.video.video_address import is_folder
-from glus_edge.runtime.video.video_file import VideoFile
 
 
 class Video(Protocol):
@@ -66,4 +65,8 @@ def open_video(path: str | Path, progress: Progress = silent) -> Video:
     """
     path = Path(path)
     missing = "no such file or folder, expected a video file or a folder of JPEG or PNG frames"
-    return FrameFolder(path) if is_folder(path, missing) else VideoFile(path, progress)
+    if is_folder(path, missing):
+        return FrameFolder(path)
+    from glus_edge.runtime.video.video_file import VideoFile  # here: PyAV is needed for files alone
+
+    return VideoFile(path, progress)

@@ -12,7 +12,7 @@ from glus_edge.export.language.language_graph import write_language_model
 from glus_edge.export.synthetic.blocks import SyntheticBlocks
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.export.synthetic.weights import language_tensor
-from glus_edge.export.vision.modules import Sam2Sizes, model_dimensions
+from glus_edge.export.vision.dimensions import Sam2Sizes, model_dimensions
 from tests.export.language_golden import prefill, session
 
 pytestmark = pytest.mark.torch
