@@ -5,12 +5,12 @@ BIN := $(VENV)/bin
 # compiles every graph in the tests, without a GPU; the metapackage looks for them elsewhere, so they are named one by one
 TENSORRT_RTX := tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 
-.PHONY: demo test lint type unit clean
+.PHONY: demo test lint type docs unit clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/glus-edge demo --output out/demo --overwrite
 
-test: lint type unit
+test: lint type docs unit
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -19,6 +19,9 @@ lint: $(VENV)/dev.stamp
 
 type: $(VENV)/dev.stamp
 	$(BIN)/mypy
+
+docs: $(VENV)/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest
