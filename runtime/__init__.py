@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from glus_edge.runtime.loop.result import FrameResult, Scores
     from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, VideoRun
     from glus_edge.runtime.video.frame import Frame
-    from glus_edge.runtime.video.live_source import Arrival, LiveSource
+    from glus_edge.runtime.video.live_source import LiveFrame, LiveSource
     from glus_edge.runtime.video.video import Video, open_video
 
 _MODULES = {
@@ -38,7 +38,7 @@ _MODULES = {
     ),
     "video.frame": ("Frame",),
     "loop.live_session": ("LiveSession",),
-    "video.live_source": ("Arrival", "LiveSource"),
+    "video.live_source": ("LiveFrame", "LiveSource"),
     "loop.result": ("FrameResult", "Scores"),
     "segmenter": ("Segmenter", "SegmenterOptions", "VideoRun"),
     "video.video": ("Video", "open_video"),
@@ -46,7 +46,6 @@ _MODULES = {
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "Arrival",
     "Bundle",
     "BundleError",
     "CheckpointError",
@@ -55,6 +54,7 @@ __all__ = [
     "FrameResult",
     "GlusEdgeError",
     "InputError",
+    "LiveFrame",
     "LiveSession",
     "LiveSource",
     "OutputError",

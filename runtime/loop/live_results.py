@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.policies.deadline import Deadline
-from glus_edge.runtime.video.live_source import Arrival
+from glus_edge.runtime.video.live_source import LiveFrame
 
 
 class Push(Protocol):
@@ -22,13 +22,13 @@ class Push(Protocol):
 class LiveResult(NamedTuple):
     """One frame and what became of it."""
 
-    arrival: Arrival
+    arrival: LiveFrame
     result: FrameResult
     latency_ms: float  # from its arrival to its masks
     passed_over: int  # frames of the source since the one answered before
 
 
-def live_results(arrivals: Iterable[Arrival], push: Push, deadline_ms: float | None) -> Iterator[LiveResult]:
+def live_results(arrivals: Iterable[LiveFrame], push: Push, deadline_ms: float | None) -> Iterator[LiveResult]:
     """Every frame in turn; with a deadline the language model is asked only where `Deadline` allows.
 
     Errors: InputError: no deadline above 0; those of the source and of `push`.

@@ -8,18 +8,18 @@ import numpy as np
 
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.frame_record import frame_record
-from glus_edge.runtime.video.live_source import Arrival
+from glus_edge.runtime.video.live_source import LiveFrame
 
 _REMEMBERED = 10_000  # latencies of which percentiles are made: memory does not grow with the stream
 
 
-def stream_record(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> dict[str, Any]:
+def stream_record(arrival: LiveFrame, result: FrameResult, latency_ms: float, passed_over: int) -> dict[str, Any]:
     """One frame of a stream for JSON: `frame_record`, when it came, and how many frames before it were not segmented."""
     record = frame_record(arrival.number, arrival.time, result)
     return {**record, "latency_ms": round(latency_ms, 2), "passed_over": passed_over}
 
 
-def stream_line(arrival: Arrival, result: FrameResult, latency_ms: float, passed_over: int) -> str:
+def stream_line(arrival: LiveFrame, result: FrameResult, latency_ms: float, passed_over: int) -> str:
     """`stream_record` as a line of JSON, without its line break."""
     return json.dumps(stream_record(arrival, result, latency_ms, passed_over), allow_nan=False)
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.image import image_from_bytes
-from glus_edge.runtime.video.live_source import Arrival
+from glus_edge.runtime.video.live_source import LiveFrame
 
 LARGEST_FRAME = 4096 * 4096  # pixels; a small file can hold a picture that fills the memory
 
@@ -20,7 +20,7 @@ class PushedFrames:
     """Iterate it in one thread, `put` in another. One picture is held, not yet decoded."""
 
     def __init__(self, refused: Callable[[InputError], None], clock: Callable[[], float] = time.perf_counter) -> None:
-        """`refused` is told of what is no picture; the frame is passed over. `clock`: seconds, as `Arrival.arrived`."""
+        """`refused` is told of what is no picture; the frame is passed over. `clock`: seconds, as `LiveFrame.arrived`."""
         self._refused, self._clock = refused, clock
         self._news = threading.Condition()
         self._newest: tuple[bytes, int, float] | None = None
@@ -40,7 +40,7 @@ class PushedFrames:
             self._closed = True
             self._news.notify()
 
-    def __iter__(self) -> Iterator[Arrival]:
+    def __iter__(self) -> Iterator[LiveFrame]:
         """Until closed; `time` is since the first frame taken."""
         begin: float | None = None
         while (newest := self._take()) is not None:
@@ -51,7 +51,7 @@ class PushedFrames:
                 self._refused(error)
                 continue
             begin = arrived if begin is None else begin
-            yield Arrival(rgb, number, arrived - begin, arrived)
+            yield LiveFrame(rgb, number, arrived - begin, arrived)
 
     def _take(self) -> tuple[bytes, int, float] | None:
         with self._news:

@@ -5,7 +5,7 @@ from pathlib import Path
 from av.video.frame import VideoFrame
 
 from glus_edge.runtime.errors import VideoError
-from glus_edge.runtime.video.color_conversion import upright_rgb
+from glus_edge.runtime.video.color_conversion import displayed_rgb
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.frame_index import FrameIndex, fingerprint
 from glus_edge.runtime.video.video_decoder import VideoDecoder
@@ -34,7 +34,7 @@ class FrameCursor:
             frame = self._decode_up_to(index)
         if frame is None:
             raise VideoError(f"{self._decoder.name}: frame {index} is gone, expected the file not to change while read")
-        return Frame(index, self._index.time(index), upright_rgb(frame))
+        return Frame(index, self._index.time(index), displayed_rgb(frame))
 
     def close(self) -> None:
         """Lets go of the file."""

@@ -11,7 +11,7 @@ from av.video.frame import VideoFrame
 
 from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.utils.progress import Progress, silent
-from glus_edge.runtime.video.color_conversion import upright_rgb
+from glus_edge.runtime.video.color_conversion import displayed_rgb
 from glus_edge.runtime.video.frame import FrameSize
 from glus_edge.runtime.video.video_decoder import VideoDecoder
 
@@ -60,7 +60,7 @@ def index_frames(decoder: VideoDecoder, progress: Progress = silent) -> FrameInd
     size: FrameSize | None = None
     for index, frame in enumerate(progress(decoder.frames(), decoder.stream.frames or None, "reading the video")):
         if size is None:
-            size = FrameSize(*upright_rgb(frame).shape[:2])
+            size = FrameSize(*displayed_rgb(frame).shape[:2])
         times.append(frame.pts)
         fingerprints.append(fingerprint(frame))
         corrupt.append(frame.is_corrupt)

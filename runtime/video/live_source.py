@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from glus_edge.runtime.errors import InputError, VideoError
-from glus_edge.runtime.video.color_conversion import upright_rgb
+from glus_edge.runtime.video.color_conversion import displayed_rgb
 from glus_edge.runtime.video.frame_index import truncation
 from glus_edge.runtime.video.video_address import video_address
 from glus_edge.runtime.video.video_decoder import VideoDecoder
@@ -24,7 +24,7 @@ _LONGEST_STEP_S = 3600.0  # from one frame to the next; a clock that goes furthe
 
 
 @dataclass(frozen=True, eq=False)
-class Arrival:
+class LiveFrame:
     """One frame of a live source."""
 
     rgb: NDArray[np.uint8]  # [H, W, 3], upright
@@ -76,7 +76,7 @@ class LiveSource:
         self._thread = threading.Thread(target=self._read, name="glus-edge-source", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[Arrival]:
+    def __iter__(self) -> Iterator[LiveFrame]:
         """Until the source ends. VideoError: it broke off."""
         while (arrival := self._next()) is not None:
             yield arrival
@@ -94,12 +94,12 @@ class LiveSource:
     ) -> None:
         self.close()
 
-    def _next(self) -> Arrival | None:
+    def _next(self) -> LiveFrame | None:
         with self._news:
             self._news.wait_for(lambda: self._newest is not None or self._over)
             newest, self._newest = self._newest, None
         if newest is not None:
-            return Arrival(upright_rgb(newest.frame), newest.number, newest.time, newest.arrived)
+            return LiveFrame(displayed_rgb(newest.frame), newest.number, newest.time, newest.arrived)
         if self._error is not None:
             raise self._error
         if self._broken is not None:

@@ -6,13 +6,13 @@ import pytest
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.loop.live_results import live_results
 from glus_edge.runtime.loop.result import FrameResult
-from glus_edge.runtime.video.live_source import Arrival
+from glus_edge.runtime.video.live_source import LiveFrame
 
 RGB = np.zeros((2, 2, 3), np.uint8)
 
 
 def arrivals(*numbers):
-    return [Arrival(RGB, number, float(number), 0.0) for number in numbers]
+    return [LiveFrame(RGB, number, float(number), 0.0) for number in numbers]
 
 
 def push(rgb, *, may_ask):

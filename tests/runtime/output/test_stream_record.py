@@ -5,15 +5,15 @@ import pytest
 
 from glus_edge.runtime.loop.result import FrameResult, Scores
 from glus_edge.runtime.output.stream_record import KeepingUp, stream_line
-from glus_edge.runtime.video.live_source import Arrival
+from glus_edge.runtime.video.live_source import LiveFrame
 
 
 def result(*masks: np.ndarray, asked: bool = True) -> FrameResult:
     return FrameResult(0, np.stack(masks), tuple(Scores(0.5, 1.0, True, 0) for _ in masks), {"masks": 1.23456}, asked)
 
 
-def arrival(number: int = 7) -> Arrival:
-    return Arrival(np.zeros((4, 6, 3), np.uint8), number, 0.28, 100.0)
+def arrival(number: int = 7) -> LiveFrame:
+    return LiveFrame(np.zeros((4, 6, 3), np.uint8), number, 0.28, 100.0)
 
 
 def test_a_line_holds_every_sentences_box_in_pixels() -> None:
