@@ -16,7 +16,6 @@ class PairedDifference(NamedTuple):
     mean: float  # over the sentences both have, in the units of the scores
     low: float  # 2.5th percentile over resamples
     high: float  # 97.5th percentile
-    share_above: float  # of resamples in which the first run is better
     sentences: int
     videos: int
 
@@ -44,7 +43,6 @@ def paired_bootstrap(
         mean=float(sums.sum() / counts.sum()),
         low=float(low),
         high=float(high),
-        share_above=float((means > 0).mean()),
         sentences=len(common),
         videos=len(videos),
     )

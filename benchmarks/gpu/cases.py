@@ -34,10 +34,10 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
 from glus_edge.runtime.device.device import HostArray
 from glus_edge.runtime.engine_build.builder import PRECISIONS
-from glus_edge.runtime.engine_build.float32_reference import RecordedCall, record
+from glus_edge.runtime.engine_build.float32_reference import RecordedCall, record_reference
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import EngineError, OutputError
-from glus_edge.runtime.onnx_rewrite.precision import write_in_precision
+from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
 from glus_edge.runtime.utils.machine import memory, usable_threads
 
 # One frame of one sentence in a `window` conversation over a full memory: the prefix is cached, one turn is new.
@@ -63,7 +63,7 @@ class Case:
 def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> Iterator[Case]:
     """The graphs of a bundle on what a clip gives them."""
     start = time.perf_counter()
-    calls = record(bundle, ProbeVideo(frames), [SENTENCE], calls_per_graph=2).calls
+    calls = record_reference(bundle, ProbeVideo(frames), [SENTENCE], calls_per_graph=2).calls
     seconds = {"reference": time.perf_counter() - start}  # of all, charged to the first
     for graph in graphs:
         yield _case(bundle, graph, calls[graph], seconds)
@@ -140,7 +140,7 @@ def reference_outputs(path: Path, signature: GraphSignature, inputs: Mapping[str
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
     rewritten = path.with_name(f".{path.stem}.reference.onnx")
     try:
-        write_in_precision(path, rewritten, "fp32", cast_scales=True)
+        write_model_in_precision(path, rewritten, "fp32", cast_scales=True)
         session = onnxruntime.InferenceSession(str(rewritten), settings, providers=["CPUExecutionProvider"])
         names = [tensor.name for tensor in signature.outputs]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))

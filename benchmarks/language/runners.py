@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions, fused_source, session_settings
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions, language_model_source, session_settings
 from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions, compiled_model, load_openvino
 
 Inputs = Mapping[str, NDArray[Any]]
@@ -20,7 +20,7 @@ class OnnxRuntimeStep:
 
     def __init__(self, path: Path, inputs: Inputs, max_positions: int, threads: int, accuracy: int) -> None:
         settings = session_settings(OnnxRuntimeOptions(threads=threads), accuracy)
-        source = fused_source(path, max_positions, settings)
+        source = language_model_source(path, max_positions, settings)
         self._session = onnxruntime.InferenceSession(source, settings, ["CPUExecutionProvider"])
         self._binding = self._session.io_binding()
         for name, values in inputs.items():

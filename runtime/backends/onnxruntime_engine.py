@@ -13,7 +13,7 @@ from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.device.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.onnx_rewrite.fused_rotary import fused_language_model
+from glus_edge.runtime.onnx_rewrite.fused_rotary import language_model_with_fused_rotary
 from glus_edge.runtime.utils.machine import thread_count
 from glus_edge.runtime.utils.process_memory import return_freed_memory
 
@@ -101,14 +101,14 @@ def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.
     return settings
 
 
-def fused_source(path: Path, max_positions: int, settings: onnxruntime.SessionOptions) -> bytes | str:
+def language_model_source(path: Path, max_positions: int, settings: onnxruntime.SessionOptions) -> bytes | str:
     """A language model's graph as a session on the CPU is given it; `settings` are told where its weights lie.
 
     EngineError: it is no graph.
     """
     settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        return fused_language_model(path.read_bytes(), max_positions) or str(path)
+        return language_model_with_fused_rotary(path.read_bytes(), max_positions) or str(path)
     except (ValueError, LookupError) as error:
         raise EngineError(
             f"{path}: not an ONNX graph as export writes it ({error}); export the bundle again"
@@ -133,7 +133,7 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     source: bytes | str = str(path)
     if graph == "language_model" and options.provider == "cpu":
-        source = fused_source(path, bundle.manifest.model.max_positions, settings)
+        source = language_model_source(path, bundle.manifest.model.max_positions, settings)
     try:
         session = onnxruntime.InferenceSession(source, settings, providers=[provider])
     except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NotImplemented) as error:

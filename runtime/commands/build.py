@@ -20,7 +20,7 @@ from glus_edge.runtime.engine_build.builder import (
     build_engines,
     check_engines,
 )
-from glus_edge.runtime.engine_build.float32_reference import record
+from glus_edge.runtime.engine_build.float32_reference import record_reference
 from glus_edge.runtime.engine_build.mask_check import check_masks
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import InputError, OutputError
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if not arguments.check_only:
             return _build(arguments, build, graphs)
-        for line in described_checks(build, check_engines(build, graphs)):
+        for line in check_lines(build, check_engines(build, graphs)):
             print(line, flush=True)
     except BrokenPipeError:
         raise
@@ -120,7 +120,7 @@ def limits_from_arguments(arguments: argparse.Namespace) -> Limits:
     )
 
 
-def described_checks(build: EngineBuild, checks: Iterable[CheckedGraph]) -> Iterator[str]:
+def check_lines(build: EngineBuild, checks: Iterable[CheckedGraph]) -> Iterator[str]:
     """A table, one line a graph, as each is done."""
     target = build.settings.compute_capability
     where = f"compute capability {target}" if target else "the GPU that is here"
@@ -159,9 +159,9 @@ def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str,
     clip, settings = ProbeVideo(arguments.gate_frames), GateSettings()
     gate = None
     if arguments.gate:
-        recording = record(build.bundle, clip, [SENTENCE], settings.calls)
+        recording = record_reference(build.bundle, clip, [SENTENCE], settings.calls)
         gate = AccuracyGate(recording, settings)
-    print("\n".join(described_builds(build_engines(build, cuda, gate, graphs))))
+    print("\n".join(build_lines(build_engines(build, cuda, gate, graphs))))
     if gate is not None and set(graphs) == set(ALL_GRAPHS):
         report = check_masks(build, cuda, gate, clip, [SENTENCE])
         frames = f"masks of {report.frames} of {report.clip_frames} frames"
@@ -169,7 +169,7 @@ def _build(arguments: argparse.Namespace, build: EngineBuild, graphs: tuple[str,
     return 0
 
 
-def described_builds(builds: Iterable[BuiltGraph]) -> Iterator[str]:
+def build_lines(builds: Iterable[BuiltGraph]) -> Iterator[str]:
     """A line a graph, and one for each precision that was tried and not taken."""
     for built in builds:
         record, what = built.record, "up to date" if built.reused else f"built in {built.seconds:.1f} s"
@@ -185,4 +185,4 @@ def described_builds(builds: Iterable[BuiltGraph]) -> Iterator[str]:
         )
         for attempt in record.gate:
             if not attempt.accepted:
-                yield f"{'':<18}not {attempt.form.label}: {attempt.reason}"
+                yield f"{'':<18}not {attempt.candidate.label}: {attempt.reason}"

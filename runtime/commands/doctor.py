@@ -11,9 +11,9 @@ from pathlib import Path
 
 from glus_edge.runtime.bundle.bundle import read_manifest
 from glus_edge.runtime.bundle.signatures import Limits
-from glus_edge.runtime.diagnostics.memory_plan import MemoryPlan, described_plan, memory_plan
-from glus_edge.runtime.diagnostics.provider_state import ProviderState
-from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, described_state, tensorrt_state
+from glus_edge.runtime.diagnostics.execution_providers import ProviderState
+from glus_edge.runtime.diagnostics.memory_plan import MemoryPlan, memory_plan, plan_lines
+from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, state_lines, tensorrt_state
 from glus_edge.runtime.utils.machine import FreeSpace, NvidiaDevices, Processor, disk, memory, nvidia_devices, processor
 from glus_edge.runtime.utils.schema import to_json
 
@@ -125,10 +125,10 @@ def describe(report: Report) -> Iterator[str]:
         yield f"  {provider.name:<28}{'usable' if provider.usable else 'NOT usable'} ({provider.detail})"
     if report.providers_error is not None:
         yield f"  cannot be asked: {report.providers_error}"
-    yield from described_state(report.tensorrt)
+    yield from state_lines(report.tensorrt)
     if report.plan is not None:
         yield "device memory of the bundle's engines"
-        yield from described_plan(report.plan)
+        yield from plan_lines(report.plan)
 
 
 def _described_problems(found: tuple[Problem, ...]) -> Iterator[str]:

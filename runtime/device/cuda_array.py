@@ -1,5 +1,6 @@
 """Arrays in CUDA memory: dense blocks, and views of them."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ class CudaArray:
     @property
     def nbytes(self) -> int:
         """Size in bytes."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -49,27 +50,27 @@ class CudaArray:
         """A view. IndexError or AssertionError: not a dense range of leading dimensions."""
         indices = index if isinstance(index, tuple) else (index,)
         shape, offset = list(self.shape), self.offset
-        kept: list[int] = []
+        sliced: list[int] = []
         stride = self.nbytes
         for dimension, item in enumerate(indices):
-            assert not kept, f"index {index!r}: got more after a slice, expected integers and then at most one slice"
+            assert not sliced, f"index {index!r}: got more after a slice, expected integers and then at most one slice"
             size = shape[dimension]
-            stride = int(np.prod(shape[dimension + 1 :], dtype=np.int64)) * self.dtype.itemsize
+            stride = math.prod(shape[dimension + 1 :]) * self.dtype.itemsize
             if isinstance(item, slice):
                 start, stop, step = item.indices(size)
                 assert step == 1, f"index {index!r}: got step {step}, expected 1"
-                kept.append(max(0, stop - start))
+                sliced.append(max(0, stop - start))
                 offset += start * stride
             else:
                 place = item + size if item < 0 else item
                 if not 0 <= place < size:
                     raise IndexError(f"index {item}: got a dimension of {size}")
                 offset += place * stride
-        return CudaArray(self.block, offset, (*kept, *shape[len(indices) :]), self.dtype)
+        return CudaArray(self.block, offset, (*sliced, *shape[len(indices) :]), self.dtype)
 
     def reshape(self, shape: tuple[int, ...]) -> "CudaArray":
         """A view of another shape and the same size."""
-        assert np.prod(shape, dtype=np.int64) == np.prod(self.shape, dtype=np.int64), f"{self.shape} -> {shape}"
+        assert math.prod(shape) == math.prod(self.shape), f"{self.shape} -> {shape}"
         return CudaArray(self.block, self.offset, tuple(shape), self.dtype)
 
 

@@ -161,10 +161,22 @@ class CudaBindings:
 
 
 def _devices() -> None:
-    status, count = cudart.cudaGetDeviceCount()
-    if status != cudart.cudaError_t.cudaSuccess or not count:
-        reason = status.name if status != cudart.cudaError_t.cudaSuccess else "no device"
-        raise EngineError(f"CUDA: got {reason}, expected an NVIDIA GPU and its driver; see `glus-edge doctor`")
+    """EngineError: no driver, one that is too old, or no device."""
+    try:
+        status, count = cudart.cudaGetDeviceCount()
+    except RuntimeError as error:  # cuda-bindings 12.8 raises where later ones return cudaErrorInsufficientDriver
+        raise _missing(f"no driver ({error})") from error
+    if status == cudart.cudaError_t.cudaErrorInsufficientDriver:
+        _, driver = cudart.cudaDriverGetVersion()  # 0 without a driver
+        raise _missing(f"a driver for CUDA {dotted(driver)}, too old for this cuda-bindings" if driver else "no driver")
+    if status != cudart.cudaError_t.cudaSuccess:
+        raise _missing(status.name)
+    if not count:
+        raise _missing("no device")
+
+
+def _missing(found: str) -> EngineError:
+    return EngineError(f"CUDA: got {found}, expected an NVIDIA GPU and its driver; see `glus-edge doctor`")
 
 
 def _call(function: Any, *arguments: Any) -> Any:

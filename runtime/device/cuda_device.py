@@ -5,9 +5,9 @@ first waits for that one. So engines that share no memory overlap, and those tha
 the loop saying so and without the host waiting.
 """
 
+import math
 import weakref
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,22 +18,6 @@ from glus_edge.runtime.device.cuda_stream import FOREIGN, MAIN, CudaStream, Stre
 from glus_edge.runtime.device.device import ALIGNMENT, Array, Device, HostArray
 
 
-@dataclass
-class Copies:
-    """Copies made since the device was opened or `clear` was called: number and bytes of each direction."""
-
-    to_device: int = 0
-    to_device_bytes: int = 0
-    to_host: int = 0
-    to_host_bytes: int = 0
-    on_device: int = 0
-    on_device_bytes: int = 0
-
-    def clear(self) -> None:
-        """Starts again from nothing."""
-        self.__init__()  # type: ignore[misc]
-
-
 class CudaDevice:
     """See glus_edge.runtime.device.device.Device. Memory is given back when the last view of it is gone."""
 
@@ -41,7 +25,6 @@ class CudaDevice:
 
     def __init__(self, cuda: Cuda) -> None:
         self.cuda = cuda
-        self.copies = Copies()
         self._streams: dict[str, CudaStream] = {}
 
     def stream(self, name: str = MAIN) -> CudaStream:
@@ -65,7 +48,7 @@ class CudaDevice:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> CudaArray:
         """See Device. An array of no elements has an address of its own too."""
         kind = np.dtype(dtype)
-        size = max(ALIGNMENT, int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
+        size = max(ALIGNMENT, math.prod(shape) * kind.itemsize)
         address = self.cuda.allocate(size)
         assert address % ALIGNMENT == 0, f"device memory at {address:#x}, expected a multiple of {ALIGNMENT}"
         block = CudaBlock(address, size)
@@ -78,7 +61,7 @@ class CudaDevice:
         It may be read behind all that `follow` was told of.
         """
         kind = np.dtype(dtype)
-        block = CudaBlock(address, int(np.prod(shape, dtype=np.int64)) * kind.itemsize, owner)
+        block = CudaBlock(address, math.prod(shape) * kind.itemsize, owner)
         block.stream = self.stream(FOREIGN)
         return CudaArray(block, 0, tuple(shape), kind)
 
@@ -121,8 +104,6 @@ class CudaDevice:
         block.unsent.append((start, stop))
         self.cuda.copy_to_device(array.address, self._mirror_address(array), array.nbytes, stream.handle)
         self.cuda.record(block.sent, stream.handle)
-        self.copies.to_device += 1
-        self.copies.to_device_bytes += array.nbytes
 
     def read(self, source: Array) -> HostArray:
         """See Device. Waits for the array's stream; the view is of pinned memory."""
@@ -133,8 +114,6 @@ class CudaDevice:
             self.cuda.copy_to_host(self._mirror_address(array), array.address, array.nbytes, stream.handle)
             stream.synchronise()
             array.block.unsent.clear()
-            self.copies.to_host += 1
-            self.copies.to_host_bytes += array.nbytes
         return mirrored
 
     def copy(self, target: Array, source: Array) -> None:
@@ -153,8 +132,6 @@ class CudaDevice:
         stream = self._stream_of(into)
         self.use((out,), stream)
         self.cuda.copy_on_device(into.address, out.address, into.nbytes, stream.handle)
-        self.copies.on_device += 1
-        self.copies.on_device_bytes += into.nbytes
 
     def copy_rows(self, target: Array, source: CudaArray, pitch: int) -> None:
         """Rows that lie `pitch` bytes apart in `source`, bytes, into the rows of a dense array."""
@@ -163,8 +140,6 @@ class CudaDevice:
         self.use((source,), stream)
         rows = into.shape[0]
         self.cuda.copy_rows_on_device(into.address, source.address, into.nbytes // rows, rows, pitch, stream.handle)
-        self.copies.on_device += 1
-        self.copies.on_device_bytes += into.nbytes
 
     def synchronise(self) -> None:
         """The host waits for every stream."""

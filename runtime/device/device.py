@@ -1,5 +1,6 @@
 """Where an engine's tensors live. The loop allocates and copies through `Device` and never names a backend."""
 
+import math
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -63,7 +64,7 @@ class HostDevice:
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | str) -> HostArray:
         """See Device."""
         kind = np.dtype(dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * kind.itemsize
+        size = math.prod(shape) * kind.itemsize
         block = np.empty(size + ALIGNMENT, np.uint8)
         offset = -block.ctypes.data % ALIGNMENT
         return block[offset : offset + size].view(kind).reshape(shape)

@@ -1,5 +1,6 @@
 """A block allocated once and seen in whatever shape a step needs: nothing is allocated while a video runs."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ class Scratch:
 
     def view(self, *shape: int) -> Array:
         """A view of this shape, valid until the next call; contents are whatever was written before."""
-        size = int(np.prod(shape, dtype=np.int64))
+        size = math.prod(shape)
         assert size <= self._block.shape[0], f"scratch: got {shape}, expected at most {self._block.shape[0]} elements"
         array: Array = self._block[:size].reshape(shape)
         return array

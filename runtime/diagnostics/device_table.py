@@ -1,6 +1,6 @@
 """NVIDIA devices this is made for: what each has, and the precision every graph starts from there.
 
-Memory and arithmetic are the vendor's data sheets'; no row claims that a run took place.
+No row claims that a run took place.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ class DeviceClass:
     name: str
     matches: tuple[str, ...]  # parts of the name CUDA gives the device, lower case
     compute_capabilities: tuple[str, ...]
-    memory_gib: tuple[int, ...]  # sizes sold; on a Jetson shared with the host
     tensorrt: str  # versions that come with it or run on it
     vision: str  # precision of the five vision graphs: 'fp16' or 'fp32'
     language: str  # the language model's weights: 'int4' or 'fp16'
@@ -27,36 +26,29 @@ DEVICES = (
         "Jetson Orin Nano",
         ("orin nano",),
         ("8.7",),
-        (4, 8),
         "10.3 (JetPack 6), 10.16 (JetPack 7.2)",
         "fp16",
         "int4",
         why="a 7B language model does not fit in 8 GiB beside the host: for smaller models",
     ),
-    DeviceClass(
-        "Jetson Orin NX", ("orin nx",), ("8.7",), (8, 16), "10.3, 10.16", "fp16", "int4", why="7B needs 16 GiB"
-    ),
+    DeviceClass("Jetson Orin NX", ("orin nx",), ("8.7",), "10.3, 10.16", "fp16", "int4", why="7B needs 16 GiB"),
     DeviceClass(
         "Jetson AGX Orin",
         ("agx orin", "orin"),  # CUDA calls every Orin 'Orin': without the board's name it is taken for the largest
         ("8.7",),
-        (32, 64),
         "10.3, 10.16",
         "fp16",
         "int4",
         why="at about 110 new tokens a frame the prefill is bound by memory bandwidth: int4 pays",
     ),
-    DeviceClass(
-        "Jetson Thor", ("thor",), ("10.1", "11.0"), (128,), "10.13 (JetPack 7.1), 10.16 (JetPack 7.2)", "fp16", "int4"
-    ),
-    DeviceClass("A100", ("a100",), ("8.0",), (40, 80), "10.3 to 11", "fp16", "fp16"),
-    DeviceClass("L4", ("nvidia l4",), ("8.9",), (24,), "10.3 to 11", "fp16", "int4"),
-    DeviceClass("H100", ("h100", "h200", "gh200"), ("9.0",), (80, 96, 141), "10.3 to 11", "fp16", "fp16"),
+    DeviceClass("Jetson Thor", ("thor",), ("10.1", "11.0"), "10.13 (JetPack 7.1), 10.16 (JetPack 7.2)", "fp16", "int4"),
+    DeviceClass("A100", ("a100",), ("8.0",), "10.3 to 11", "fp16", "fp16"),
+    DeviceClass("L4", ("nvidia l4",), ("8.9",), "10.3 to 11", "fp16", "int4"),
+    DeviceClass("H100", ("h100", "h200", "gh200"), ("9.0",), "10.3 to 11", "fp16", "fp16"),
     DeviceClass(
         "RTX",
         ("rtx",),
         ("7.5", "8.6", "8.9", "12.0", "12.1"),
-        (8, 12, 16, 24, 32),
         "10.3 to 11, or TensorRT for RTX 1.x",
         "fp16",
         "int4",

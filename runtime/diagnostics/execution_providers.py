@@ -1,10 +1,10 @@
 """Which ONNX Runtime execution providers really run a graph here: being listed says little."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
-
-from glus_edge.runtime.diagnostics.provider_state import ProviderState
 
 REMOTE = "AzureExecutionProvider"  # sends graphs to a service; listed by every build, used by nobody here
 _SIDE = 4
@@ -17,6 +17,15 @@ PROVIDER_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+
+
+@dataclass(frozen=True)
+class ProviderState:
+    """One execution provider of ONNX Runtime, tried."""
+
+    name: str
+    usable: bool
+    detail: str  # why not, or how far its product was off
 
 
 def check_providers() -> tuple[ProviderState, ...]:

@@ -64,7 +64,7 @@ def scratch_bytes(model: ModelDimensions, limits: Limits, language: int, vision:
     return prefill + attention + encoder
 
 
-def described_plan(plan: MemoryPlan) -> list[str]:
+def plan_lines(plan: MemoryPlan) -> list[str]:
     """The plan as lines, GB."""
     rows = {
         "weights": plan.weights,

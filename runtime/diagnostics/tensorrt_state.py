@@ -60,7 +60,7 @@ def jetpack(release_file: Path = Path("/etc/nv_tegra_release")) -> str | None:
     return next((name for release, name in _JETPACKS if release == major), f"of L4T R{major}")
 
 
-def described_state(state: TensorRtState) -> list[str]:
+def state_lines(state: TensorRtState) -> list[str]:
     """The state as lines of text."""
     lines = ["CUDA and TensorRT"]
     if state.gpu is None:

@@ -16,14 +16,14 @@ from glus_edge.runtime.engine_build.accuracy_gate import GateSettings, differenc
 from glus_edge.runtime.engine_build.float32_reference import Recording
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import image_encoder_blocks
-from glus_edge.runtime.onnx_rewrite.mixed_precision import with_raised
-from glus_edge.runtime.onnx_rewrite.precision import write_in_precision
+from glus_edge.runtime.onnx_rewrite.mixed_precision import model_with_float32_nodes
+from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
 from glus_edge.runtime.tensorrt.engine import TensorRtEngine
 from glus_edge.runtime.tensorrt.library import TensorRt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, Plan, plan_from_onnx
-from glus_edge.runtime.tensorrt.precision_search import Form, next_form
+from glus_edge.runtime.tensorrt.precision_search import Candidate, next_candidate
 from glus_edge.runtime.tensorrt.store import FOLDER, BuildAttempt, EngineKey, EngineRecord, EngineStore, engine_key
 
 ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
@@ -48,7 +48,9 @@ class AccuracyGate:
     recording: Recording
     settings: GateSettings
 
-    def attempt(self, build: EngineBuild, device: CudaDevice, graph: str, form: Form, plan: Any) -> BuildAttempt:
+    def check(
+        self, build: EngineBuild, device: CudaDevice, graph: str, candidate: Candidate, plan: Any
+    ) -> BuildAttempt:
         """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
         signature = graph_signature(build.bundle, graph, build.limits)
         engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
@@ -58,7 +60,7 @@ class AccuracyGate:
             engine.close()
         reason = refusal(found, self.settings)
         cosine, relative_l2 = (None if math.isnan(x) else x for x in (found.cosine, found.relative_l2))
-        return BuildAttempt(form.precision, cosine, relative_l2, not reason, reason, form.raised)
+        return BuildAttempt(candidate.precision, cosine, relative_l2, not reason, reason, candidate.raised)
 
 
 class CheckedGraph(NamedTuple):
@@ -115,36 +117,40 @@ def build_engines(
 
 
 def _accepted(build: EngineBuild, cuda: Cuda, gate: AccuracyGate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:
-    """The first form that compiles and is right on this device, and every attempt up to it."""
+    """The first candidate that compiles and is right on this device, and every attempt up to it."""
     start = _precision(build.bundle, key.graph)
     file = f"{key.graph}.engine"
     if gate is None:
-        plan = _compiled(build, cuda, key.graph, Form(start))
+        plan = _compiled(build, cuda, key.graph, Candidate(start))
         return EngineRecord(key, file, plan.size_bytes, plan.build_s, start), plan
     attempts: list[BuildAttempt] = []
     blocks = _blocks(build.bundle, key.graph, start)
-    while (form := next_form(start, tuple(blocks), [attempt.relative_l2 for attempt in attempts])) is not None:
+    while (
+        candidate := next_candidate(start, tuple(blocks), [attempt.relative_l2 for attempt in attempts])
+    ) is not None:
         try:
-            nodes = frozenset[str]().union(*(blocks[block] for block in form.raised))
-            plan = _compiled(build, cuda, key.graph, form, nodes)
-            attempt = gate.attempt(build, CudaDevice(cuda), key.graph, form, plan.data)
+            nodes = frozenset[str]().union(*(blocks[block] for block in candidate.raised))
+            plan = _compiled(build, cuda, key.graph, candidate, nodes)
+            attempt = gate.check(build, CudaDevice(cuda), key.graph, candidate, plan.data)
         except EngineError as error:
-            attempts.append(BuildAttempt(form.precision, None, None, False, str(error), form.raised))
+            attempts.append(BuildAttempt(candidate.precision, None, None, False, str(error), candidate.raised))
             continue
         attempts.append(attempt)
         if attempt.accepted:
             record = EngineRecord(
-                key, file, plan.size_bytes, plan.build_s, form.precision, tuple(attempts), form.raised
+                key, file, plan.size_bytes, plan.build_s, candidate.precision, tuple(attempts), candidate.raised
             )
             return record, plan
-    tried = "; ".join(f"{attempt.form.label}: {attempt.reason}" for attempt in attempts)
+    tried = "; ".join(f"{attempt.candidate.label}: {attempt.reason}" for attempt in attempts)
     raise EngineError(f"{key.graph}: no precision is right on this device ({tried}); use --backend onnxruntime")
 
 
-def _compiled(build: EngineBuild, cuda: Cuda, graph: str, form: Form, raised: frozenset[str] = frozenset()) -> Plan:
+def _compiled(
+    build: EngineBuild, cuda: Cuda, graph: str, candidate: Candidate, raised: frozenset[str] = frozenset()
+) -> Plan:
     """The graph's plan in this form; `raised` are the nodes of the blocks it raises."""
     start = _precision(build.bundle, graph)
-    with _file(build.bundle, graph) as source, _in_form(source, form, start, raised) as path:
+    with _file(build.bundle, graph) as source, _in_precision(source, candidate, start, raised) as path:
         return _plan(build, graph, path, timing_cache_path(build, cuda.gpu.label))
 
 
@@ -175,17 +181,17 @@ def _file(bundle: Bundle, graph: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _in_form(path: Path, form: Form, exported: str, raised: frozenset[str]) -> Iterator[Path]:
+def _in_precision(path: Path, candidate: Candidate, exported: str, raised: frozenset[str]) -> Iterator[Path]:
     """The graph's file, or one next to it that computes in another precision, removed afterwards."""
-    if form == Form(exported):
+    if candidate == Candidate(exported):
         yield path
         return
-    rewritten = path.with_name(f".{path.stem}.{form.precision}.onnx")
+    rewritten = path.with_name(f".{path.stem}.{candidate.precision}.onnx")
     try:
         if raised:
-            rewritten.write_bytes(with_raised(path.read_bytes(), raised))
+            rewritten.write_bytes(model_with_float32_nodes(path.read_bytes(), raised))
         else:
-            write_in_precision(path, rewritten, form.precision)
+            write_model_in_precision(path, rewritten, candidate.precision)
         yield rewritten
     finally:
         rewritten.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature
 from glus_edge.runtime.device.device import Array, HostArray, host_array
-from glus_edge.runtime.onnx_rewrite.precision import write_in_precision
+from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.pixels.tower_inputs import clip_weights, sam_matrices
 from glus_edge.runtime.segmenter import Segmenter
@@ -50,7 +50,7 @@ class Recording(NamedTuple):
     clip: ProbeMasks
 
 
-def record(bundle: Bundle, video: Video, sentences: list[str], calls_per_graph: int) -> Recording:
+def record_reference(bundle: Bundle, video: Video, sentences: list[str], calls_per_graph: int) -> Recording:
     """Runs a clip through the bundle's graphs, their half-precision arithmetic replaced by float32."""
     with _in_float32(bundle) as reference:
         backend = _RecordingBackend(reference, calls_per_graph)
@@ -93,7 +93,7 @@ def _in_float32(bundle: Bundle) -> Iterator[Bundle]:
             if bundle.manifest.graphs[graph].compute == "float16":
                 source = bundle.graph_path(graph)
                 replaced[graph] = source.with_name(f".{graph}.reference.onnx")
-                write_in_precision(source, replaced[graph], "fp32", cast_scales=True)
+                write_model_in_precision(source, replaced[graph], "fp32", cast_scales=True)
         yield _Float32Bundle(bundle.directory, bundle.manifest, replaced)
     finally:
         for path in replaced.values():

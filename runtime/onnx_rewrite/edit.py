@@ -81,7 +81,7 @@ def outputs_of(node: Message) -> list[str]:
     return [name.decode() for name in every(node, NODE_OUTPUT)]
 
 
-def with_contributed_operators(model: Message) -> Message:
+def model_with_contrib_operators(model: Message) -> Message:
     """The model's fields, allowed to use ONNX Runtime's own operators."""
     return [*model, Field(_MODEL_OPERATOR_SETS, BYTES, serialise([string(1, CONTRIBUTED), Field(2, VARINT, 1)]))]
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from glus_edge.runtime.onnx_rewrite.edit import (
     CONTRIBUTED,
     inputs_of,
+    model_with_contrib_operators,
     node,
     outputs_of,
     pruned,
     whole_constant,
     whole_constants,
-    with_contributed_operators,
     with_nodes,
 )
 from glus_edge.runtime.onnx_rewrite.precision import split_model
@@ -29,7 +29,7 @@ from glus_edge.runtime.onnx_rewrite.value_types import NODE
 PARTS = ("prefix", "past", "new")
 
 
-def fused_language_model(model: bytes, max_positions: int) -> bytes | None:
+def language_model_with_fused_rotary(model: bytes, max_positions: int) -> bytes | None:
     """The serialised graph, rewritten; None if it is not one that `write_language_model` writes for float32.
 
     `max_positions`: the longest prompt.
@@ -56,7 +56,7 @@ def fused_language_model(model: bytes, max_positions: int) -> bytes | None:
             changed.append(each)
     graph = with_nodes(graph, pruned(changed, graph), rewrite.constants)
     fields[place] = Field(fields[place].number, BYTES, serialise(graph))
-    return serialise(with_contributed_operators(fields))
+    return serialise(model_with_contrib_operators(fields))
 
 
 class _Rewrite:

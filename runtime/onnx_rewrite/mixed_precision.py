@@ -17,14 +17,14 @@ from glus_edge.runtime.onnx_rewrite.value_types import (
     NODE_TYPE,
     OUTPUT,
     cast_target,
-    half_values,
+    float16_values,
 )
 
 # Their tensors are constants, whose type stays: who reads them casts.
 _CONSTANTS = frozenset(("Constant", "ConstantOfShape", "DequantizeLinear"))
 
 
-def with_raised(model: bytes, names: Iterable[str]) -> bytes:
+def model_with_float32_nodes(model: bytes, names: Iterable[str]) -> bytes:
     """The serialised model with the nodes of these names computing in float32."""
     fields, place, graph = split_model(model)
     fields[place] = Field(fields[place].number, BYTES, serialise(_Raise(graph, frozenset(names)).graph()))
@@ -36,7 +36,7 @@ class _Raise:
 
     def __init__(self, graph: Message, chosen: frozenset[str]) -> None:
         self._graph = graph
-        self._halves = half_values(graph)
+        self._halves = float16_values(graph)
         self._nodes = [parse(content) for content in every(graph, NODE)]
         self._raised = [self._is_raised(node, chosen) for node in self._nodes]
         self._read_in_half = {text(parse(value), 1) for value in every(graph, OUTPUT)}

@@ -37,8 +37,8 @@ from glus_edge.runtime.onnx_rewrite.value_types import (
     OUTPUT,
     TENSOR_NAME,
     TENSOR_TYPE,
-    declared_halves,
-    holds_half_tensor,
+    declared_float16,
+    makes_float16_constant,
 )
 
 TARGETS = {"fp32": FLOAT, "bf16": BFLOAT16}
@@ -47,7 +47,7 @@ _MODEL_GRAPH, _MODEL_FUNCTIONS = 7, 25
 _INT_ATTRIBUTE = 2
 
 
-def write_in_precision(source: Path, target: Path, precision: str, *, cast_scales: bool = False) -> None:
+def write_model_in_precision(source: Path, target: Path, precision: str, *, cast_scales: bool = False) -> None:
     """Writes the graph of `source` computing in 'fp32' or 'bf16' as `target`, in the same folder for its weights' sake.
 
     An int4 matrix's scales stay float16 constants, as TensorRT wants them, and what it comes to is cast. `cast_scales`
@@ -55,10 +55,10 @@ def write_in_precision(source: Path, target: Path, precision: str, *, cast_scale
     whole, in every run.
     """
     assert source.parent == target.parent, "external weights are found next to the graph"
-    target.write_bytes(in_precision(source.read_bytes(), precision, cast_scales=cast_scales))
+    target.write_bytes(model_in_precision(source.read_bytes(), precision, cast_scales=cast_scales))
 
 
-def in_precision(model: bytes, precision: str, *, cast_scales: bool = False) -> bytes:
+def model_in_precision(model: bytes, precision: str, *, cast_scales: bool = False) -> bytes:
     """The serialised model with every float16 computation in `precision`; unchanged if it has none."""
     fields, place, graph = split_model(model)
     fields[place] = Field(_MODEL_GRAPH, BYTES, serialise(_Rewrite(graph, TARGETS[precision], cast_scales).graph()))
@@ -105,8 +105,8 @@ class _Rewrite:
         }
         self._halves = {name for name, kind in types.items() if kind == FLOAT16}
         self._unpacked = {name for name, kind in types.items() if kind == INT4 and cast_scales}
-        self._inputs = declared_halves(graph, INPUT)
-        self._outputs = declared_halves(graph, OUTPUT)
+        self._inputs = declared_float16(graph, INPUT)
+        self._outputs = declared_float16(graph, OUTPUT)
         self._casts: list[Message] = []
         self._names: dict[str, str] = {}  # float16 name -> name of its cast
 
@@ -128,7 +128,7 @@ class _Rewrite:
         keeps_half = kind == "DequantizeLinear" and next(every(node, NODE_INPUT)).decode() not in self._unpacked
         if kind == "Cast":
             node = with_cast_target(node, self._target)
-        made_half = (keeps_half and self._has_half_input(node)) or holds_half_tensor(node)
+        made_half = (keeps_half and self._has_half_input(node)) or makes_float16_constant(node)
         changed: Message = []
         trailing: list[Message] = []
         for field in node:

@@ -21,14 +21,14 @@ _TYPE_GIVEN_BY = {"Where": 1, "DequantizeLinear": 1}  # which input has the type
 _FIRST_OUTPUT_ONLY = frozenset(("TopK", "MaxPool"))  # the second holds indices
 
 
-def half_values(graph: Message) -> set[str]:
+def float16_values(graph: Message) -> set[str]:
     """Names of all float16 values of a GraphProto: inputs, initializers and outputs of nodes."""
     halves = {
         text(tensor, TENSOR_NAME)
         for tensor in map(parse, every(graph, INITIALIZER))
         if number_of(tensor, TENSOR_TYPE) == FLOAT16
     }
-    halves |= declared_halves(graph, INPUT)
+    halves |= declared_float16(graph, INPUT)
     for node in map(parse, every(graph, NODE)):
         outputs = [name.decode() for name in every(node, NODE_OUTPUT)]
         if _makes_half(node, halves):
@@ -36,7 +36,7 @@ def half_values(graph: Message) -> set[str]:
     return halves
 
 
-def declared_halves(graph: Message, number: int) -> set[str]:
+def declared_float16(graph: Message, number: int) -> set[str]:
     """Names of a GraphProto's float16 inputs or outputs: ValueInfoProto.type.tensor_type.elem_type."""
     names = set()
     for value in map(parse, every(graph, number)):
@@ -46,7 +46,7 @@ def declared_halves(graph: Message, number: int) -> set[str]:
     return names
 
 
-def holds_half_tensor(node: Message) -> bool:
+def makes_float16_constant(node: Message) -> bool:
     """Whether a node makes float16 of its own: Constant and ConstantOfShape."""
     tensors = (t for a in every(node, NODE_ATTRIBUTE) for t in every(parse(a), ATTRIBUTE_TENSOR))
     return any(number_of(parse(tensor), TENSOR_TYPE) == FLOAT16 for tensor in tensors)
@@ -63,7 +63,7 @@ def _makes_half(node: Message, halves: set[str]) -> bool:
     if kind == "Cast":
         return cast_target(node) == FLOAT16
     if kind in ("Constant", "ConstantOfShape"):
-        return holds_half_tensor(node)
+        return makes_float16_constant(node)
     if kind in _NEVER_HALF:
         return False
     inputs = [name.decode() for name in every(node, NODE_INPUT)]

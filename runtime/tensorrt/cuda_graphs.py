@@ -43,7 +43,7 @@ class CudaGraphs:
         self._graphs[key] = graph
         return self.launch(key)
 
-    def note(self, key: Key) -> None:
+    def observe(self, key: Key) -> None:
         """The run has been enqueued as it is. TensorRT's deferred work is done: from now on it may be captured."""
         if not self._enabled or key in self._graphs:
             return

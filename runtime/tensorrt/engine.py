@@ -1,10 +1,10 @@
 """TensorRT as the engine: caller-owned device memory, streams, CUDA graphs. The same code over TensorRT for RTX."""
 
+import mmap
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -19,7 +19,7 @@ from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.pixels.preprocess_graph import graph_signature
 from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs, TowerInputs
 from glus_edge.runtime.tensorrt.cuda_graphs import CudaGraphs
-from glus_edge.runtime.tensorrt.library import TensorRt, load_tensorrt, made, type_names
+from glus_edge.runtime.tensorrt.library import TensorRt, create, load_tensorrt, tensor_types
 from glus_edge.runtime.tensorrt.plan import profile_shape
 from glus_edge.runtime.tensorrt.store import EngineStore
 
@@ -68,7 +68,7 @@ class TensorRtEngine:
         self.stream = device.stream(STREAMS.get(name, MAIN))
         self._tensorrt = tensorrt
         tensorrt.messages.clear()
-        self._runtime = made(tensorrt, tensorrt.api.Runtime, "run an engine")
+        self._runtime = create(tensorrt, tensorrt.api.Runtime, "run an engine")
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         if self._engine is None:
             raise EngineError(
@@ -109,7 +109,7 @@ class TensorRtEngine:
         self._set_addresses(arrays)
         if not self.graphs.capture(key, self._enqueue):
             self._enqueue()
-            self.graphs.note(key)
+            self.graphs.observe(key)
 
     def close(self) -> None:
         """Waits for the stream, then releases graphs, context and engine in that order. A second time does nothing."""
@@ -164,7 +164,7 @@ class TensorRtEngine:
 
     def _check_interface(self) -> None:
         api, engine = self._tensorrt.api, self._engine
-        names, found = type_names(api), {}
+        names, found = tensor_types(api), {}
         for index in range(engine.num_io_tensors):
             name = engine.get_tensor_name(index)
             mode = "input" if engine.get_tensor_mode(name) == api.TensorIOMode.INPUT else "output"
@@ -212,7 +212,16 @@ class TensorRtBackend:
             tensorrt,
             graph,
             graph_signature(self._bundle, graph, record.key.limits),
-            np.memmap(path, np.uint8, mode="r"),  # gigabytes: mapped, not read into memory first
+            mapped_plan(path),
             self.device,
             cuda_graphs=self._options.cuda_graphs,
         )
+
+
+def mapped_plan(path: Path) -> mmap.mmap:
+    """The bytes of a plan, mapped: gigabytes are not read into memory first.
+
+    NOTE: not np.memmap. TensorRT 10.3 asks the buffer for its memory without holding Python's lock, which numpy needs.
+    """
+    with path.open("rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

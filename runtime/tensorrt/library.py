@@ -62,22 +62,22 @@ def load_tensorrt(library: str) -> TensorRt:
         except (ImportError, OSError) as error:
             causes.append(str(error).splitlines()[0])
             continue
-        return wrap(library, api)
+        return tensorrt_from_module(library, api)
     raise EngineError(f"{library}: cannot be imported ({causes[-1]}); {_INSTALL[library]}")
 
 
-def wrap(library: str, api: Any) -> TensorRt:
+def tensorrt_from_module(library: str, api: Any) -> TensorRt:
     """A TensorRt over an imported module, with a logger of its own."""
     messages = LogMessages()
     return TensorRt(library, api, _logger(api, messages), messages)
 
 
-def type_names(api: Any) -> dict[Any, str]:
+def tensor_types(api: Any) -> dict[Any, str]:
     """Names of the types our tensors have, by the library's values. Its own `nptype` raises for those numpy lacks."""
     return {getattr(api, name): name for name in ("float32", "float16", "int32", "uint8")}
 
 
-def made(tensorrt: TensorRt, kind: Any, purpose: str) -> Any:
+def create(tensorrt: TensorRt, kind: Any, purpose: str) -> Any:
     """A Builder or Runtime. EngineError: TensorRT cannot make one, as without a usable GPU."""
     before = len(tensorrt.messages.errors)
     try:

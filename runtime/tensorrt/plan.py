@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.tensorrt.build_progress import BuildMonitor, progress_monitor, run_cancellable
-from glus_edge.runtime.tensorrt.library import TensorRt, made, type_names
+from glus_edge.runtime.tensorrt.library import TensorRt, create, tensor_types
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def plan_from_onnx(
     """
     api = tensorrt.api
     tensorrt.messages.clear()
-    builder = made(tensorrt, api.Builder, "compile")
+    builder = create(tensorrt, api.Builder, "compile")
     network = builder.create_network(1 << int(api.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parse_s = _parse(tensorrt, network, path)
     _check_interface(api, graph, network, signature)
@@ -100,7 +100,7 @@ def _parse(tensorrt: TensorRt, network: Any, path: Path) -> float:
 
 def _check_interface(api: Any, graph: str, network: Any, signature: GraphSignature) -> None:
     """The network's tensors are the signature's, or the bundle and this package do not belong together."""
-    names = type_names(api)
+    names = tensor_types(api)
     for kind, expected, count, get in (
         ("input", signature.inputs, network.num_inputs, network.get_input),
         ("output", signature.outputs, network.num_outputs, network.get_output),

@@ -9,7 +9,7 @@ _FALLBACKS = {"fp32": ("fp32",), "fp16": ("fp16", "bf16", "fp32")}
 
 
 @dataclass(frozen=True)
-class Form:
+class Candidate:
     """A graph as it may be compiled."""
 
     precision: str  # 'fp16', 'bf16' or 'fp32': what the graph computes in
@@ -21,23 +21,23 @@ class Form:
         return f"{self.precision} with {', '.join(self.raised)} in fp32" if self.raised else self.precision
 
 
-def next_form(start: str, blocks: Sequence[str], distances: Sequence[float | None]) -> Form | None:
-    """The form to try after those that gave these distances (None: not a number, or it did not compile or run).
+def next_candidate(start: str, blocks: Sequence[str], distances: Sequence[float | None]) -> Candidate | None:
+    """The candidate to try after those that gave these distances (None: not a number, or it did not compile or run).
 
     First the graph as it is, then each block raised alone, then together those that helped where that is more than one;
     then the whole graph in the next precision. None: all have been tried.
     """
     tried = len(distances)
     if tried == 0 or start == "fp32":
-        return Form(start) if tried == 0 else None
+        return Candidate(start) if tried == 0 else None
     if tried <= len(blocks):
-        return Form(start, (blocks[tried - 1],))
+        return Candidate(start, (blocks[tried - 1],))
     helped = tuple(
         block for block, distance in zip(blocks, distances[1:], strict=False) if _helps(distances[0], distance)
     )
     whole = _FALLBACKS[start][1:]
-    rest: list[Form] = [Form(start, helped)] if len(helped) > 1 else []
-    rest += [Form(precision) for precision in whole]
+    rest: list[Candidate] = [Candidate(start, helped)] if len(helped) > 1 else []
+    rest += [Candidate(precision) for precision in whole]
     place = tried - 1 - len(blocks)
     return rest[place] if place < len(rest) else None
 

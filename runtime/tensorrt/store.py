@@ -12,7 +12,7 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import BundleError, EngineError
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
-from glus_edge.runtime.tensorrt.precision_search import Form
+from glus_edge.runtime.tensorrt.precision_search import Candidate
 from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
 
 FOLDER = "engines"
@@ -42,7 +42,7 @@ class EngineKey:
 
 @dataclass(frozen=True)
 class BuildAttempt:
-    """One form of a graph tried on the device, against ONNX Runtime in float32 on the same inputs."""
+    """One candidate of a graph tried on the device, against ONNX Runtime in float32 on the same inputs."""
 
     precision: str  # 'fp16', 'bf16' or 'fp32': what the graph computed in
     cosine: float | None  # smallest over outputs and calls; None: it could not be compiled or run
@@ -52,9 +52,9 @@ class BuildAttempt:
     raised: tuple[str, ...] = ()  # named blocks that computed in float32 all the same
 
     @property
-    def form(self) -> Form:
+    def candidate(self) -> Candidate:
         """What was compiled."""
-        return Form(self.precision, self.raised)
+        return Candidate(self.precision, self.raised)
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class EngineRecord:
     raised: tuple[str, ...] = ()  # named blocks that compute in float32 all the same
 
     @property
-    def form(self) -> Form:
+    def candidate(self) -> Candidate:
         """What was compiled."""
-        return Form(self.precision, self.raised)
+        return Candidate(self.precision, self.raised)
 
 
 def engine_key(
@@ -94,10 +94,6 @@ class EngineStore:
 
     def __init__(self, bundle_directory: Path) -> None:
         self.folder = bundle_directory / FOLDER
-
-    def has(self, key: EngineKey) -> bool:
-        """Whether an engine of exactly this key is there, whole."""
-        return any(record.key == key for _, record in self.records())
 
     def save(self, record: EngineRecord, plan: Any) -> Path:
         """Writes a plan and its record aside and renames the folder: a half-written engine is never found."""
@@ -136,7 +132,7 @@ class EngineStore:
             except (OSError, ValueError, RecursionError, SchemaError) as error:
                 raise BundleError(f"{path}: got {error}, expected an engine's record; delete {path.parent}") from error
             plan = path.parent / record.file
-            if plan.is_file() and plan.stat().st_size == record.size_bytes:
+            if plan.is_file() and plan.stat().st_size == record.size_bytes > 0:
                 found.append((plan, record))
         return found
 

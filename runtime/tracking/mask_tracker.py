@@ -1,5 +1,6 @@
 """SAM 2's part: segment embeddings in, mask logits out, a memory of each frame kept for the next ones."""
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -193,11 +194,11 @@ class MaskTracker:
 
     @cached_property
     def _gathered_memory(self) -> Scratch:
-        return Scratch(self._device, int(np.prod(self._memory.shape)), self._memory.dtype)
+        return Scratch(self._device, math.prod(self._memory.shape), self._memory.dtype)
 
     @cached_property
     def _gathered_features(self) -> Scratch:
-        return Scratch(self._device, int(np.prod(self._conditioned.shape)), self._conditioned.dtype)
+        return Scratch(self._device, math.prod(self._conditioned.shape), self._conditioned.dtype)
 
     @cached_property
     def _alone(self) -> tuple[Array, Array]:

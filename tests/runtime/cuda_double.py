@@ -6,6 +6,7 @@ wait needs it: whoever forgets to wait reads what was there before. New memory h
 
 import ctypes
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -36,6 +37,25 @@ class Stream:
             self.done += 1
 
 
+@dataclass
+class Copies:
+    """Number and bytes of the copies of each direction."""
+
+    to_device: int = 0
+    to_device_bytes: int = 0
+    to_host: int = 0
+    to_host_bytes: int = 0
+    on_device: int = 0
+    on_device_bytes: int = 0
+
+    def count(self, kind, size_bytes):
+        setattr(self, kind, getattr(self, kind) + 1)
+        setattr(self, f"{kind}_bytes", getattr(self, f"{kind}_bytes") + size_bytes)
+
+    def clear(self):
+        self.__init__()
+
+
 class CudaDouble:
     name = "cuda-double"
 
@@ -50,6 +70,7 @@ class CudaDouble:
         self.devices = {}  # address -> number of its device, where it is not 0
         self._pinned = {}
         self._events = {}
+        self.copies = Copies()
         self._next = 16  # handles CUDA gives a meaning of their own are never given out
 
     def allocate(self, size_bytes):
@@ -94,6 +115,7 @@ class CudaDouble:
             for row in range(rows):
                 ctypes.memmove(target + row * row_bytes, source + row * pitch, row_bytes)
 
+        self.copies.count("on_device", row_bytes * rows)
         self.enqueue("on_device", stream, copy)
 
     def memory_device(self, address):
@@ -189,6 +211,7 @@ class CudaDouble:
             self.check(target, size_bytes)
         else:
             self.check(source, size_bytes)
+        self.copies.count(kind, size_bytes)
         self.enqueue(kind, stream, lambda: ctypes.memmove(target, source, size_bytes))
 
     def _capturing(self):

@@ -39,6 +39,6 @@ class Opened:
     def frames(self, sentences):
         """Log and copies of each frame."""
         for _ in self.segmenter.segment(golden.FRAMES, sentences):
-            yield self.cuda.log, self.backend.device.copies
+            yield self.cuda.log, self.cuda.copies
             self.cuda.log.clear()
-            self.backend.device.copies.clear()
+            self.cuda.copies.clear()

@@ -14,14 +14,14 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from glus_edge.runtime.device.device import ALIGNMENT
-from glus_edge.runtime.tensorrt.library import wrap
+from glus_edge.runtime.tensorrt.library import tensorrt_from_module
 
 DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int32)": "int32", "tensor(uint8)": "uint8"}
 
 
 def tensorrt_double(cuda, library="tensorrt", version="0.0.double", distort=None):
     """A TensorRt whose engines run on a CudaDouble. `distort(path of the graph's file, outputs, graph)` may spoil results."""
-    return wrap(library, Api(cuda, version, distort))
+    return tensorrt_from_module(library, Api(cuda, version, distort))
 
 
 class Api:

@@ -10,8 +10,7 @@ import pytest
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.commands import doctor
 from glus_edge.runtime.device.cuda_api import Gpu
-from glus_edge.runtime.diagnostics.execution_providers import check_providers, matrix_product
-from glus_edge.runtime.diagnostics.provider_state import ProviderState
+from glus_edge.runtime.diagnostics.execution_providers import ProviderState, check_providers, matrix_product
 from glus_edge.runtime.utils import machine
 from glus_edge.runtime.utils.machine import FreeSpace, NvidiaDevices
 

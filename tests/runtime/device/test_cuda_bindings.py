@@ -7,7 +7,12 @@ from enum import Enum
 
 import pytest
 
+from glus_edge.runtime.bundle.shipped import shipped_bundle
+from glus_edge.runtime.cli import main
+from glus_edge.runtime.commands import build
 from glus_edge.runtime.errors import EngineError
+from tests.runtime.cuda_double import CudaDouble
+from tests.runtime.tensorrt_double import tensorrt_double
 
 MODULE = "glus_edge.runtime.device.cuda_bindings"
 
@@ -74,11 +79,45 @@ def test_it_knows_its_device(runtime):
     assert (gpu.driver, gpu.integrated) == ("13.0", False)
 
 
-def test_without_a_driver_it_is_one_line(runtime):
+def no_library():
+    raise RuntimeError("Failed to dlopen libcuda.so.1")
+
+
+def insufficient_driver(runtime, version):
     runtime.failing["cudaGetDeviceCount"] = Error.cudaErrorInsufficientDriver
-    runtime.answers["cudaGetDeviceCount"] = (None,)
-    with pytest.raises(EngineError, match="CUDA: got cudaErrorInsufficientDriver, expected an NVIDIA GPU"):
+    runtime.answers |= {"cudaGetDeviceCount": (None,), "cudaDriverGetVersion": (version,)}
+
+
+# As cuda-bindings 12.8 says it, as later ones do, and where there is a driver that is too old.
+DRIVERS = {
+    "no driver (Failed to dlopen libcuda.so.1)": lambda runtime: setattr(runtime, "cudaGetDeviceCount", no_library),
+    "no driver": lambda runtime: insufficient_driver(runtime, 0),
+    "a driver for CUDA 12.6, too old for this cuda-bindings": lambda runtime: insufficient_driver(runtime, 12060),
+}
+
+
+@pytest.fixture(params=DRIVERS)
+def without_driver(request, runtime):
+    DRIVERS[request.param](runtime)
+    return f"CUDA: got {request.param}, expected an NVIDIA GPU and its driver"
+
+
+def test_without_a_usable_driver_it_is_one_line(without_driver):
+    with pytest.raises(EngineError) as caught:
         opened()
+    assert str(caught.value) == f"{without_driver}; see `glus-edge doctor`"
+
+
+def test_build_says_in_one_line_that_there_is_no_usable_driver(without_driver, monkeypatch, capsys):
+    monkeypatch.setattr(build, "load_tensorrt", lambda library: tensorrt_double(CudaDouble()))
+    assert main(["build", str(shipped_bundle()), "--no-gate"]) == 2
+    assert capsys.readouterr().err.splitlines() == [f"glus-edge: error: {without_driver}; see `glus-edge doctor`"]
+
+
+def test_doctor_says_in_one_line_that_there_is_no_usable_driver(without_driver, capsys):
+    assert main(["doctor"]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("  GPU "))
+    assert line == f"  GPU                 none usable ({without_driver})"
 
 
 def test_a_call_that_fails_names_itself(runtime):

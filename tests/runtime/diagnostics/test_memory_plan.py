@@ -10,8 +10,8 @@ from glus_edge.runtime.bundle.signatures import GRAPHS, Limits, ModelDimensions
 from glus_edge.runtime.commands import doctor
 from glus_edge.runtime.device.cuda_api import Gpu
 from glus_edge.runtime.diagnostics.device_table import DEVICES, board_name, device_class
-from glus_edge.runtime.diagnostics.memory_plan import described_plan, memory_plan
-from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, described_state, jetpack
+from glus_edge.runtime.diagnostics.memory_plan import memory_plan, plan_lines
+from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, jetpack, state_lines
 
 GLUS = ModelDimensions(224, 64, 4096, 32, 32, 32, 32003, 4096, 1024, 256, 64, 32, 64)
 # bytes of the graphs' files in float16, measured on random weights; the language model's in int4
@@ -52,7 +52,7 @@ def test_keys_and_values_are_counted_exactly():
 
 def test_the_plan_adds_up_in_print():
     plan = memory_plan(manifest(3444), Limits(sentences=1))
-    *parts, whole = [float(line.split()[-2]) for line in described_plan(plan)]
+    *parts, whole = [float(line.split()[-2]) for line in plan_lines(plan)]
     assert sum(parts) == pytest.approx(whole, abs=0.03)
 
 
@@ -67,7 +67,7 @@ def state(**changes):
 def test_a_working_jetson_is_described_without_problems():
     report = replace(doctor.examine(), tensorrt=state())
     assert not list(doctor._device_problems(report))
-    text = "\n".join(described_state(report.tensorrt))
+    text = "\n".join(state_lines(report.tensorrt))
     for word in ("Orin (compute capability 8.7, 8 SMs)", "17.2 GB", "CUDA 12.6", "JetPack", "10.3.0"):
         assert word in text
 

@@ -18,7 +18,7 @@ from glus_edge.runtime.cli import main
 from glus_edge.runtime.commands import build as command
 from glus_edge.runtime.engine_build.accuracy_gate import EngineDifference, GateSettings, closeness, mask_iou, refusal
 from glus_edge.runtime.engine_build.builder import ALL_GRAPHS, AccuracyGate, EngineBuild, build_engines
-from glus_edge.runtime.engine_build.float32_reference import record
+from glus_edge.runtime.engine_build.float32_reference import record_reference
 from glus_edge.runtime.engine_build.mask_check import REPORT, check_masks
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import EngineError
@@ -36,7 +36,7 @@ CLIP = ProbeVideo(3)
 
 @pytest.fixture(scope="module")
 def gate(golden_bundle_fp16):
-    return AccuracyGate(record(Bundle.open(golden_bundle_fp16), CLIP, [SENTENCE], 3), GateSettings())
+    return AccuracyGate(record_reference(Bundle.open(golden_bundle_fp16), CLIP, [SENTENCE], 3), GateSettings())
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_what_passes_is_kept_and_reported(bundle, gate):
     assert report.mask_iou >= 0.995
     written = json.loads((bundle / FOLDER / REPORT).read_text())
     assert {engine["key"]["graph"] for engine in written["engines"]} == set(ALL_GRAPHS)
-    lines = list(command.described_builds(built))
+    lines = list(command.build_lines(built))
     assert lines[0].startswith("clip_encoder      fp16")
     assert "cosine" in lines[0]
     # nothing of the comparison is left behind
@@ -136,10 +136,10 @@ def test_a_graph_that_is_wrong_in_half_precision_falls_back_alone(bundle, gate, 
         if row.record.key.graph == graph:
             # the double, like ONNX Runtime's CPU kernels, has no bfloat16: that attempt is recorded as failed
             blocks = [f"fp16 with {block} in fp32" for block in BLOCKS] if graph == "image_encoder" else []
-            assert [attempt.form.label for attempt in row.record.gate] == ["fp16", *blocks, "bf16", "fp32"]
+            assert [attempt.candidate.label for attempt in row.record.gate] == ["fp16", *blocks, "bf16", "fp32"]
             assert [attempt.accepted for attempt in row.record.gate] == [False] * (2 + len(blocks)) + [True]
             assert "expected" in row.record.gate[0].reason
-            assert "not fp16" in "\n".join(command.described_builds([row]))
+            assert "not fp16" in "\n".join(command.build_lines([row]))
     assert check_masks(build, cuda, gate, CLIP, [SENTENCE]).mask_iou >= 0.995
 
 
@@ -165,13 +165,13 @@ def test_only_the_named_blocks_that_are_wrong_are_raised(bundle, gate, faulty):
     build = a_build(bundle, cuda, distort=wrong_until_raised(source, faulty))
     (row,) = build_engines(build, cuda, gate, ("image_encoder",))
     assert (row.record.precision, row.record.raised) == ("fp16", faulty)
-    tried = [attempt.form.raised for attempt in row.record.gate]
+    tried = [attempt.candidate.raised for attempt in row.record.gate]
     alone = [(block,) for block in BLOCKS[: BLOCKS.index(faulty[-1]) + 1]]
     assert tried == [(), *alone, faulty] if len(faulty) > 1 else [(), *alone]
     # kept, and printed
     (_, record), *_ = EngineStore(bundle).records()
     assert record == row.record
-    lines = "\n".join(command.described_builds([row]))
+    lines = "\n".join(command.build_lines([row]))
     assert f"{', '.join(faulty)} in fp32; built" in lines
     assert "not fp16: " in lines
     assert not list(bundle.glob(".*.onnx"))

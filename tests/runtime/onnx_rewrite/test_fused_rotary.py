@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, fused_source
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, language_model_source
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import MASKED
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.onnx_rewrite.fused_rotary import fused_language_model
+from glus_edge.runtime.onnx_rewrite.fused_rotary import language_model_with_fused_rotary
 
 pytestmark = pytest.mark.torch  # the graphs are exported first
 
@@ -29,7 +29,7 @@ def opened(model: bytes, folder: Path) -> onnxruntime.InferenceSession:
 
 def pair(path: Path) -> tuple[onnxruntime.InferenceSession, onnxruntime.InferenceSession]:
     model = path.read_bytes()
-    fused = fused_language_model(model, POSITIONS)
+    fused = language_model_with_fused_rotary(model, POSITIONS)
     assert fused is not None
     return opened(model, path.parent), opened(fused, path.parent)
 
@@ -89,7 +89,7 @@ def test_heads_that_share_keys_are_rewritten_too(tmp_path: Path, key_value_heads
 
 def test_other_precisions_and_other_graphs_stay_as_they_are(golden_bundle: Path, golden_bundle_fp16: Path) -> None:
     for path in (golden_bundle_fp16 / "language_model.onnx", golden_bundle / "mask_decoder.onnx"):
-        assert fused_language_model(path.read_bytes(), POSITIONS) is None
+        assert language_model_with_fused_rotary(path.read_bytes(), POSITIONS) is None
 
 
 def test_the_engine_runs_the_rewritten_graph(golden_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,4 +113,4 @@ def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, content:
     path = tmp_path / "language_model.onnx"
     path.write_bytes(content)
     with pytest.raises(EngineError, match=r"language_model.onnx: not an ONNX graph"):
-        fused_source(path, 8, onnxruntime.SessionOptions())
+        language_model_source(path, 8, onnxruntime.SessionOptions())

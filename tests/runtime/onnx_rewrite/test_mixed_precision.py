@@ -8,9 +8,9 @@ import pytest
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import BLOCKS, image_encoder_blocks
-from glus_edge.runtime.onnx_rewrite.mixed_precision import with_raised
+from glus_edge.runtime.onnx_rewrite.mixed_precision import model_with_float32_nodes
 from glus_edge.runtime.onnx_rewrite.precision import split_model
-from glus_edge.runtime.onnx_rewrite.value_types import half_values
+from glus_edge.runtime.onnx_rewrite.value_types import float16_values
 from glus_edge.runtime.tensorrt.library import load_tensorrt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
 
@@ -37,7 +37,7 @@ def test_half_values_are_those_onnx_infers(bundle, graph):
     for value in (*inferred.input, *inferred.output, *inferred.value_info):
         if value.type.tensor_type.elem_type == HALF:
             wanted.add(value.name)
-    assert half_values(split_model(content)[2]) == wanted
+    assert float16_values(split_model(content)[2]) == wanted
 
 
 def test_every_block_is_found_and_none_is_the_whole_graph(source):
@@ -57,7 +57,7 @@ def test_every_block_is_found_and_none_is_the_whole_graph(source):
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_raised_block_computes_in_float32_and_nothing_else_changes(source, block):
     names = image_encoder_blocks(source)[block]
-    before, after = onnx.load_from_string(source), onnx.load_from_string(with_raised(source, names))
+    before, after = onnx.load_from_string(source), onnx.load_from_string(model_with_float32_nodes(source, names))
     onnx.checker.check_model(after, full_check=True)
     assert list(after.graph.input) == list(before.graph.input)
     assert list(after.graph.output) == list(before.graph.output)
@@ -73,7 +73,7 @@ def test_a_raised_block_computes_in_float32_and_nothing_else_changes(source, blo
 
 
 def test_nothing_raised_is_the_same_graph(source):
-    assert onnx.load_from_string(with_raised(source, ())) == onnx.load_from_string(source)
+    assert onnx.load_from_string(model_with_float32_nodes(source, ())) == onnx.load_from_string(source)
 
 
 def test_a_sum_beyond_half_precision_survives_between_raised_nodes():
@@ -87,7 +87,7 @@ def test_a_sum_beyond_half_precision_survives_between_raised_nodes():
     outputs = [value("y", HALF, [1]), value("z", HALF, [1])]
     graph = onnx.helper.make_graph(nodes, "g", [value("x", HALF, [1])], outputs, [quarter])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
-    content = with_raised(model.SerializeToString(), ["sum", "scaled"])
+    content = model_with_float32_nodes(model.SerializeToString(), ["sum", "scaled"])
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     y, z = session.run(None, {"x": np.array([60000], np.float16)})
     assert y == 30000  # 120000 on the way
@@ -99,7 +99,7 @@ def test_a_graph_with_a_raised_block_computes_the_same(bundle, source, block):
     names = [tensor.name for tensor in bundle.signature("image_encoder").outputs]
     side = bundle.manifest.model.image_size
     pixels = {"sam_pixels": np.random.default_rng(1).normal(size=(1, 3, side, side)).astype(np.float32)}
-    raised = with_raised(source, image_encoder_blocks(source)[block])
+    raised = model_with_float32_nodes(source, image_encoder_blocks(source)[block])
     sessions = [onnxruntime.InferenceSession(m, providers=["CPUExecutionProvider"]) for m in (source, raised)]
     for half, more in zip(*(session.run(names, pixels) for session in sessions), strict=True):
         assert np.linalg.norm(more.astype(np.float64) - half) <= 5e-3 * np.linalg.norm(half.astype(np.float64))
@@ -109,7 +109,7 @@ def test_a_graph_with_a_raised_block_computes_the_same(bundle, source, block):
 @pytest.mark.parametrize("block", BLOCKS)
 def test_a_graph_with_a_raised_block_compiles(bundle, source, tmp_path, block):
     path = tmp_path / "image_encoder.onnx"
-    path.write_bytes(with_raised(source, image_encoder_blocks(source)[block]))
+    path.write_bytes(model_with_float32_nodes(source, image_encoder_blocks(source)[block]))
     settings = BuildSettings(compute_capability="8.9")
     signature = bundle.signature("image_encoder")
     assert plan_from_onnx(load_tensorrt("tensorrt-rtx"), "image_encoder", path, signature, settings).layers > 100

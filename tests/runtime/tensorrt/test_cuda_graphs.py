@@ -29,7 +29,7 @@ class Runs:
             return
         if not self.cache.capture(key, enqueue):
             enqueue()
-            self.cache.note(key)
+            self.cache.observe(key)
 
 
 def test_the_first_run_is_enqueued_the_second_captured_the_third_replayed():

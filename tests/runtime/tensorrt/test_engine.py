@@ -2,6 +2,7 @@
 
 import gc
 import json
+import mmap
 import shutil
 
 import numpy as np
@@ -15,7 +16,7 @@ from glus_edge.runtime.tensorrt.engine import TensorRtEngine
 from tests.runtime import golden
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.opened_double import Opened, with_engines
-from tests.runtime.tensorrt_double import EngineDouble, tensorrt_double
+from tests.runtime.tensorrt_double import EngineDouble, Runtime, tensorrt_double
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
 
@@ -34,6 +35,16 @@ def test_a_golden_clip_has_the_references_masks(built, run, options):
     for got, wanted in zip(masks, golden.expected_masks(run), strict=True):
         assert golden.iou(got[0], wanted) >= 0.999
     assert bool(cuda.calls("launch")) == (options == {})
+
+
+def test_plans_are_mapped_and_numpy_is_not_asked_for_their_memory(built, monkeypatch):
+    plans = []
+    deserialise = Runtime.deserialize_cuda_engine
+    monkeypatch.setattr(
+        Runtime, "deserialize_cuda_engine", lambda self, plan: plans.append(type(plan)) or deserialise(self, plan)
+    )
+    Opened(built)
+    assert set(plans) == {mmap.mmap}
 
 
 def test_two_sentences_and_a_key_frame_are_what_onnxruntime_computes(built):

@@ -11,7 +11,7 @@ from glus_edge.runtime.commands.build import limits_from_arguments
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.segmenter import SegmenterOptions, open_backend
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions
-from glus_edge.runtime.tensorrt.library import made, wrap
+from glus_edge.runtime.tensorrt.library import create, tensorrt_from_module
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.tensorrt_double import Api
 
@@ -57,7 +57,7 @@ def test_a_backend_that_does_not_exist_is_one_line():
 
 
 def test_a_tensorrt_without_a_gpu_is_one_line_with_its_reason():
-    tensorrt = wrap("tensorrt", Api(CudaDouble(), "10.3.0", None))
+    tensorrt = tensorrt_from_module("tensorrt", Api(CudaDouble(), "10.3.0", None))
     tensorrt.messages.errors.append("of an earlier build")
 
     def builder(logger):
@@ -65,7 +65,7 @@ def test_a_tensorrt_without_a_gpu_is_one_line_with_its_reason():
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     with pytest.raises(EngineError, match=r"tensorrt 10.3.0: cannot compile on this machine: CUDA initialization .*35"):
-        made(tensorrt, builder, "compile")
+        create(tensorrt, builder, "compile")
 
 
 @pytest.mark.parametrize(("name", "value"), [("frame_side", 15), ("sentences", 0)])

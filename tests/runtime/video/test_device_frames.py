@@ -40,9 +40,9 @@ def pushed(built, frames, held=None):
     masks, copies = [], []
     for rgb in frames:
         source = rgb if held is None else held(opened.cuda, rgb)
-        opened.backend.device.copies.clear()
+        opened.cuda.copies.clear()
         masks.append(session.push(source).masks)
-        copies.append(dict(vars(opened.backend.device.copies)))
+        copies.append(dict(vars(opened.cuda.copies)))
         if held is not None:
             source.write(np.zeros_like(rgb))  # its producer uses the memory again at once
     return np.stack(masks), copies
