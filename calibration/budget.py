@@ -51,7 +51,7 @@ class Step(NamedTuple):
 Unit = tuple[str, str]  # graph and name
 
 
-def ladder(sizes: Mapping[Unit, int], options: Mapping[Unit, Sequence[Option]]) -> list[Step]:
+def ordered_steps(sizes: Mapping[Unit, int], options: Mapping[Unit, Sequence[Option]]) -> list[Step]:
     """Every step worth taking, in the order in which to take them: least harm for a byte saved first.
 
     sizes: what each unit takes as the source has it. A unit's own steps go down in size; one that harms more and saves
@@ -108,6 +108,6 @@ def within_loss(steps: int, loss: Callable[[int], float], budget_points: float) 
     if low == 0 and steps:
         raise InputError(
             f"--budget: got {budget_points:g} J&F, expected at least {least:.3f}, what the gentlest step loses on these "
-            "clips; allow that much, or keep the bundle as it is"
+            "videos; allow that much, or keep the bundle as it is"
         )
     return low

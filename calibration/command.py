@@ -1,4 +1,4 @@
-"""`glus-edge calibrate BUNDLE --clips DIR --budget '12 GB' --output B2`."""
+"""`glus-edge calibrate BUNDLE --videos DIR --budget '12 GB' --output B2`."""
 
 import argparse
 import sys
@@ -11,12 +11,12 @@ from glus_edge.runtime.errors import InputError
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.description = (
-        "Find out what precision each part of a bundle can bear, on your own clips, and write a smaller bundle. "
+        "Find out what precision each part of a bundle can bear, on your own videos, and write a smaller bundle. "
         "Calibrate from a bundle exported in fp32 or fp16."
     )
     parser.add_argument("bundle", type=Path, help="a folder made by `glus-edge export`, its weights in fp32 or fp16")
     parser.add_argument(
-        "--clips",
+        "--videos",
         metavar="generated|FOLDER",
         help="videos or folders of frames with their sentences in NAME.txt, one a line; a folder in MeViS's format; "
         "or the generated validation set",
@@ -31,11 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--recipe", type=Path, metavar="JSON", help="measure nothing: write what this recipe says, edited perhaps"
     )
-    parser.add_argument("--count", type=int, default=8, metavar="N", help="clips (default: %(default)s)")
+    parser.add_argument("--count", type=int, default=8, metavar="N", help="videos (default: %(default)s)")
     parser.add_argument(
-        "--frames", type=int, default=8, metavar="N", help="of a clip, to compare masks on (default: 8)"
+        "--frames", type=int, default=8, metavar="N", help="of a video, to compare masks on (default: 8)"
     )
-    parser.add_argument("--sentences", type=int, default=2, metavar="N", help="of a clip, likewise (default: 2)")
+    parser.add_argument("--sentences", type=int, default=2, metavar="N", help="of a video, likewise (default: 2)")
     parser.add_argument(
         "--images", type=int, default=16, metavar="N", help="the encoders are observed on (default: 16)"
     )
@@ -78,8 +78,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Calibrates; 0, or a GlusEdgeError for the command line to print."""
-    if (arguments.clips is None) == (arguments.recipe is None):
-        raise InputError("calibrate: got neither or both of --clips and --recipe, expected exactly one")
+    if (arguments.videos is None) == (arguments.recipe is None):
+        raise InputError("calibrate: got neither or both of --videos and --recipe, expected exactly one")
     if arguments.recipe is not None and arguments.budget is not None:
         raise InputError("--budget: got one beside --recipe, which says what is lowered; give one of the two")
     # Behind the arguments: torch takes seconds to import, and a wrong argument is answered at once.
@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         settings = CalibrationSettings(
             bundle=arguments.bundle,
-            clips=arguments.clips,
+            videos=arguments.videos,
             output=arguments.output,
             budget=arguments.budget,
             count=arguments.count,

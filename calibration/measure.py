@@ -9,13 +9,13 @@ import onnx
 import torch
 
 from glus_edge.calibration.bundle_weights import BundleWeights
-from glus_edge.calibration.clips.clips import Clip, names
-from glus_edge.calibration.journal import Journal
+from glus_edge.calibration.measurement_store import MeasurementStore
 from glus_edge.calibration.recipe import FORMAT, SOURCE, VERSION, MatrixRecipe, Recipe
 from glus_edge.calibration.settings import CalibrationSettings
 from glus_edge.calibration.statistics.encoder_statistics import ENCODERS, encoder_feeds, encoder_ranges
 from glus_edge.calibration.statistics.language_inputs import language_inputs
 from glus_edge.calibration.statistics.language_layers import LayerResult, LayerSettings, language_layers
+from glus_edge.calibration.videos.calibration_video import CalibrationVideo, video_names
 from glus_edge.export.parity.stored_weights import rounded
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -30,17 +30,21 @@ Scales = dict[str, torch.Tensor]
 
 
 def measure(
-    source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
+    source: Bundle,
+    videos: list[CalibrationVideo],
+    settings: CalibrationSettings,
+    store: MeasurementStore,
+    report: Report,
 ) -> tuple[Recipe, Scales]:
     """A recipe in which every matrix keeps the source's precision, with all that is needed to lower it.
 
-    Errors: those of the clips; InputError naming a matrix whose inputs are not finite; BundleError for rounded weights.
+    Errors: those of the videos; InputError naming a matrix whose inputs are not finite; BundleError for rounded weights.
     """
     graphs: dict[str, dict[str, MatrixRecipe]] = {}
     shifts: Scales = {}
     if settings.encoders != "none":
-        graphs, shifts = _encoders(source, clips, settings, journal, report)
-    language, scales = _language(source, clips, settings, journal, report)
+        graphs, shifts = _encoders(source, videos, settings, store, report)
+    language, scales = _language(source, videos, settings, store, report)
     graphs["language_model"] = language
     recipe = Recipe(
         format=FORMAT,
@@ -51,7 +55,7 @@ def measure(
         token_embedding=settings.embedding,
         awq=bool(scales),
         provenance={
-            "clips": f"{len(clips)} of {settings.clips}: {names(clips)}",
+            "videos": f"{len(videos)} of {settings.videos}: {video_names(videos)}",
             "encoder_images": str(settings.images),
             "language_prompts": str(settings.prompts),
             "ranges": settings.ranges,
@@ -63,15 +67,19 @@ def measure(
 
 
 def _encoders(
-    source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
+    source: Bundle,
+    videos: list[CalibrationVideo],
+    settings: CalibrationSettings,
+    store: MeasurementStore,
+    report: Report,
 ) -> tuple[dict[str, dict[str, MatrixRecipe]], Scales]:
     found: dict[str, dict[str, MatrixRecipe]] = {}
     shifts: Scales = {}
     for graph in ENCODERS:
-        held = journal.get(graph)
+        held = store.get(graph)
         if held is None:
             report(f"observing {graph}")
-            feeds = encoder_feeds(source, clips, settings.images)[graph]
+            feeds = encoder_feeds(source, videos, settings.images)[graph]
             model = onnx.load(source.graph_path(graph))
             precision = settings.encoders
             held = {}
@@ -80,27 +88,31 @@ def _encoders(
                 error = {name: value for name, value in each.error.items() if not math.isnan(value)}
                 entry = MatrixRecipe(SOURCE, each.method[precision], each.reach[precision], error, each.shift)
                 held[each.matrix.name] = to_json(entry)
-            journal.put(graph, held, {f"{graph}/{name}": torch.from_numpy(s) for name, s in measured.shifts.items()})
+            store.put(graph, held, {f"{graph}/{name}": torch.from_numpy(s) for name, s in measured.shifts.items()})
         found[graph] = {name: from_json(MatrixRecipe, entry) for name, entry in held.items()}
-        shifts |= journal.tensors(graph) or {}
+        shifts |= store.tensors(graph) or {}
     return found, shifts
 
 
 def _language(
-    source: Bundle, clips: list[Clip], settings: CalibrationSettings, journal: Journal, report: Report
+    source: Bundle,
+    videos: list[CalibrationVideo],
+    settings: CalibrationSettings,
+    store: MeasurementStore,
+    report: Report,
 ) -> tuple[dict[str, MatrixRecipe], Scales]:
     weights = BundleWeights(source)
     layers = source.manifest.model.language_layers
-    done = [journal.get(f"layer-{layer}") for layer in range(layers)]
+    done = [store.get(f"layer-{layer}") for layer in range(layers)]
     if not all(done):
         report("reading prompts")
-        prompts = list(language_inputs(source, OnnxRuntimeBackend(source), clips, settings.prompts))
+        prompts = list(language_inputs(source, OnnxRuntimeBackend(source), videos, settings.prompts))
         compute = source.manifest.graphs["language_model"].compute
         searched = LayerSettings() if settings.awq else LayerSettings(powers=(0.0,))
         held = frozenset(layer for layer, found in enumerate(done) if found)
         for result in language_layers(weights, source.manifest.model, prompts, compute, searched, held):
             report(f"layer {result.layer + 1} of {layers}: {_summary(result)}")
-            journal.put(
+            store.put(
                 f"layer-{result.layer}",
                 {"matrices": result.matrices, "outputs": result.outputs, "powers": result.powers},
                 result.scales,
@@ -108,19 +120,19 @@ def _language(
     entries: dict[str, MatrixRecipe] = {}
     scales: Scales = {}
     for layer in range(layers):
-        value = journal.get(f"layer-{layer}")
+        value = store.get(f"layer-{layer}")
         assert value is not None
         errors = from_json(dict[str, dict[str, float]], value["matrices"])
-        scales |= journal.tensors(f"layer-{layer}") or {}
+        scales |= store.tensors(f"layer-{layer}") or {}
         method = "awq" if settings.awq else "rtn"
         entries |= {name: MatrixRecipe(SOURCE, method, None, error) for name, error in errors.items()}
-    entries[HEAD] = MatrixRecipe(SOURCE, "rtn", None, _head_errors(weights, journal))
+    entries[HEAD] = MatrixRecipe(SOURCE, "rtn", None, _head_errors(weights, store))
     return entries, scales
 
 
-def _head_errors(weights: BundleWeights, journal: Journal) -> dict[str, float]:
+def _head_errors(weights: BundleWeights, store: MeasurementStore) -> dict[str, float]:
     """lm_head only says whether the next token is [SEG]: the error of its weights stands for that of its products."""
-    held = journal.get(HEAD)
+    held = store.get(HEAD)
     if held is None:
         whole = weights.tensor(HEAD).float()
         held = {}
@@ -128,7 +140,7 @@ def _head_errors(weights: BundleWeights, journal: Journal) -> dict[str, float]:
             with suppress(CheckpointError):  # no int4 block divides its input channels
                 missed = rounded(HEAD, whole, storage, np.dtype("float32")) - whole
                 held[storage] = float(missed.norm() / whole.norm())
-        journal.put(HEAD, held)
+        store.put(HEAD, held)
     return {name: float(error) for name, error in held.items() if isinstance(error, float)}
 
 

@@ -1,16 +1,12 @@
 """What each precision costs in J&F and saves in bytes: one bundle written in several, each scored on the same videos.
 
-    python -m glus_edge.calibration.precisions --bundle fp32 [--fp16 BUNDLE] --output DIR [--videos N] [--clips generated]
-
-Variants and scores are kept in DIR as they are made: a run that was stopped goes on where it stood.
+Bundles and scores are kept in the output folder as they are made: a run that was stopped goes on where it stood.
 """
 
-import argparse
 import json
 import shutil
-import sys
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,21 +18,23 @@ from glus_edge.benchmarks.datasets.open_dataset import open_dataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.calibration.bundle_files import size_bytes
 from glus_edge.calibration.calibrate import write_bundle
-from glus_edge.calibration.clips.clips import open_clips
-from glus_edge.calibration.journal import Journal
 from glus_edge.calibration.measure import Scales, measure
+from glus_edge.calibration.measurement_store import MeasurementStore
 from glus_edge.calibration.recipe import Recipe
 from glus_edge.calibration.settings import CalibrationSettings
+from glus_edge.calibration.videos.calibration_video import open_calibration_videos
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.bundle.bundle import Bundle, read_manifest, sha256
-from glus_edge.runtime.errors import GlusEdgeError, InputError, OutputError
-from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.errors import InputError, OutputError
 from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.utils import jsonl
 from glus_edge.runtime.utils.atomic_file import write_file
 from glus_edge.runtime.utils.progress import silent
-from glus_edge.runtime.utils.schema import from_json, to_json
+from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
 
 LANGUAGE, ENCODERS = ("language_model",), ("clip_encoder", "image_encoder")
+
+Report = Callable[[str], None]
 
 
 class Variant(NamedTuple):
@@ -57,6 +55,20 @@ VARIANTS = {
 SOURCE_NAME, HALF_NAME = "source", "fp16"
 
 
+@dataclass(frozen=True)
+class PrecisionSettings:
+    """What is compared, and on which videos."""
+
+    bundle: Path  # in fp32
+    output: Path  # a folder, made if it is not there
+    fp16_bundle: Path | None = None  # of the same checkpoint
+    dataset: str = GENERATED  # or a folder in MeViS's format
+    videos: int | None = None  # of the dataset, from the first; None: all
+    calibration_videos: str = GENERATED  # as CalibrationSettings has it
+    calibration_count: int = 16
+    policy: str = "exact"  # query window
+
+
 class PrecisionRow(NamedTuple):
     """One line of the table."""
 
@@ -66,75 +78,53 @@ class PrecisionRow(NamedTuple):
     difference: PairedDifference | None  # from the source; None of itself
 
 
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundle", type=Path, required=True, help="in fp32: what the others are made from")
-    parser.add_argument(
-        "--fp16", type=Path, metavar="BUNDLE", help="the same checkpoint exported with --precision fp16"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="variants, scores and the table")
-    parser.add_argument("--dataset", default=GENERATED, metavar="generated|FOLDER", help="what is scored")
-    parser.add_argument("--videos", type=int, metavar="N", help="the first N videos only")
-    parser.add_argument("--clips", default=GENERATED, metavar="generated|FOLDER", help="what is calibrated on")
-    parser.add_argument("--count", type=int, default=16, metavar="N", help="clips to calibrate on")
-    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
-    arguments = parser.parse_args()
+def compare_precisions(settings: PrecisionSettings, report: Report) -> list[PrecisionRow]:
+    """Writes and scores every variant, then output/precisions.json. Errors: those of calibration and evaluation."""
+    dataset = open_dataset(settings.dataset)
+    videos = video_count(dataset, settings.videos)
     try:
-        rows = run(arguments)
-    except GlusEdgeError as error:
-        print(f"precisions: error: {error}", file=sys.stderr)
-        return 2
-    print("| weights | bundle MB | J&F | difference [95%] |\n|---|---|---|---|")
-    for row in rows:
-        d = row.difference
-        told = "" if d is None else f"{d.mean:+.2f} [{d.low:+.2f}, {d.high:+.2f}]"
-        print(f"| {row.name} | {row.size_bytes / 1e6:.1f} | {row.j_and_f:.2f} | {told} |")
-    return 0
-
-
-def run(arguments: argparse.Namespace) -> list[PrecisionRow]:
-    """Makes and scores every variant; writes DIR/precisions.json. Errors: those of calibration and evaluation."""
-    dataset = open_dataset(arguments.dataset)
-    videos = video_count(dataset, arguments.videos)
-    try:
-        arguments.output.mkdir(parents=True, exist_ok=True)
+        settings.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"--output {arguments.output}: cannot be made ({error.strerror}); name another") from error
-    bundles = {SOURCE_NAME: arguments.bundle}
-    if arguments.fp16 is not None:
-        bundles[HALF_NAME] = arguments.fp16
-    bundles |= variants(arguments.bundle, arguments.output, arguments.clips, arguments.count)
+        raise OutputError(f"--output {settings.output}: cannot be made ({error.strerror}); name another") from error
+    bundles = {SOURCE_NAME: settings.bundle}
+    if settings.fp16_bundle is not None:
+        bundles[HALF_NAME] = settings.fp16_bundle
+    bundles |= write_variants(settings, report)
+    rules = EvaluationRules(settings.policy)
     rows: list[PrecisionRow] = []
-    found: dict[str, dict[Key, float]] = {}
+    of_source: dict[Key, float] = {}
     for name, path in bundles.items():
-        scores = scored(
-            path, dataset, videos, EvaluationRules(arguments.policy), arguments.output / f"{_plain(name)}.jsonl"
-        )
-        found[name] = {(s.video, s.sentence): s.j_and_f for s in scores if s.kind != NO_TARGET}
-        if not found[name]:
+        scores = score_videos(path, dataset, videos, rules, settings.output / f"{_file_name(name)}.jsonl")
+        found = {(each.video, each.sentence): each.j_and_f for each in scores if each.kind != NO_TARGET}
+        if not found:
             raise InputError(
                 f"{dataset.name}: got {videos} videos where no sentence has a target, expected one to score"
             )
-        mean = sum(found[name].values()) / len(found[name])
-        difference = None if name == SOURCE_NAME else paired_bootstrap(found[name], found[SOURCE_NAME])
+        mean = sum(found.values()) / len(found)
+        of_source = of_source or found  # the first bundle is the source
+        difference = None if name == SOURCE_NAME else paired_bootstrap(found, of_source)
         rows.append(PrecisionRow(name, size_bytes(Bundle.open(path).manifest), mean, difference))
-        print(f"{name}: J&F {mean:.2f}", file=sys.stderr, flush=True)
+        report(f"{name}: J&F {mean:.2f}")
+    _write_record(settings.output / "precisions.json", dataset.name, videos, rows)
+    return rows
+
+
+def _write_record(path: Path, dataset: str, videos: int, rows: Sequence[PrecisionRow]) -> None:
     record = {
-        "dataset": dataset.name,
+        "dataset": dataset,
         "videos": videos,
         "rows": [row._asdict() | {"difference": row.difference and row.difference._asdict()} for row in rows],
         "environment": to_json(environment(0)),
     }
-    write_file(arguments.output / "precisions.json", json.dumps(record, indent=1).encode() + b"\n")
-    return rows
+    write_file(path, json.dumps(record, indent=1).encode() + b"\n")
 
 
-def variants(source: Path, folder: Path, clips: str, count: int) -> dict[str, Path]:
-    """Writes the variants that are not there yet, or are of another source or other clips; paths by name."""
-    paths = {name: folder / _plain(name) for name in VARIANTS}
-    graphs = {name: to_json(entry) for name, entry in read_manifest(source).graphs.items()}
-    key: dict[str, object] = {"graphs": graphs, "clips": clips, "count": count}
+def write_variants(settings: PrecisionSettings, report: Report) -> dict[str, Path]:
+    """Writes the variants that are missing, or are of another source or other calibration videos; paths by name."""
+    folder, count = settings.output, settings.calibration_count
+    paths = {name: folder / _file_name(name) for name in VARIANTS}
+    graphs = {name: to_json(entry) for name, entry in read_manifest(settings.bundle).graphs.items()}
+    key: dict[str, object] = {"graphs": graphs, "videos": settings.calibration_videos, "count": count}
     text, made_of = json.dumps(key, sort_keys=True).encode(), folder / "variants.json"
     if not made_of.is_file() or made_of.read_bytes() != text:
         for path in paths.values():
@@ -142,48 +132,59 @@ def variants(source: Path, folder: Path, clips: str, count: int) -> dict[str, Pa
         write_file(made_of, text)
     missing = {name: path for name, path in paths.items() if not (path / "manifest.json").is_file()}
     if missing:
-        bundle = Bundle.open(source)
-        settings = CalibrationSettings(source, clips, folder, count=count, prompts=2 * count, images=2 * count)
-        journal = Journal(folder / "calibration", key)
-        recipe, scales = measure(bundle, open_clips(clips, count), settings, journal, _report)
+        bundle = Bundle.open(settings.bundle)
+        calibration = CalibrationSettings(
+            settings.bundle, settings.calibration_videos, folder, count=count, prompts=2 * count, images=2 * count
+        )
+        store = MeasurementStore(folder / "calibration", key)
+        videos = open_calibration_videos(settings.calibration_videos, count)
+        recipe, scales = measure(bundle, videos, calibration, store, report)
         for name, path in missing.items():
-            _write(bundle, recipe, scales, VARIANTS[name], path)
+            _write_variant(bundle, recipe, scales, VARIANTS[name], path, report)
     return paths
 
 
-def _write(bundle: Bundle, recipe: Recipe, scales: Scales, variant: Variant, path: Path) -> None:
+def _write_variant(
+    bundle: Bundle, recipe: Recipe, scales: Scales, variant: Variant, path: Path, report: Report
+) -> None:
     precisions = dict.fromkeys(LANGUAGE, variant.language) | dict.fromkeys(ENCODERS, variant.encoders)
-    chosen: Mapping[tuple[str, str], str] = {
-        (graph, name): precisions[graph] for graph, matrices in recipe.graphs.items() for name in matrices
-    }
+    chosen = {(graph, name): precisions[graph] for graph, matrices in recipe.graphs.items() for name in matrices}
     lowered = replace(recipe.with_precisions(chosen), awq=variant.awq)
     shutil.rmtree(path, ignore_errors=True)
     with new_folder(path, overwrite=False) as folder:
-        write_bundle(bundle, lowered, scales, folder, _report)
+        write_bundle(bundle, lowered, scales, folder, report)
 
 
-def scored(bundle: Path, dataset: Dataset, videos: int, rules: EvaluationRules, record: Path) -> list[SentenceScore]:
+def score_videos(
+    bundle: Path, dataset: Dataset, videos: int, rules: EvaluationRules, record: Path
+) -> list[SentenceScore]:
     """Scores of the first videos, each kept in `record` as soon as it is there."""
-    lines = record.read_text().splitlines() if record.is_file() else []
-    head = json.dumps(
-        {"bundle": sha256(bundle / "manifest.json"), "dataset": dataset.name, "rules": to_json(rules)}, sort_keys=True
-    )
-    if not lines or lines[0] != head:
-        lines = [head]
-    done = [line for line in lines[1:] if line.endswith("]")]  # a last line that was cut off is run again
-    write_file(record, ("\n".join([head, *done]) + "\n").encode())
-    scores = [from_json(SentenceScore, score) for line in done[:videos] for score in json.loads(line)]
+    header = {"bundle": sha256(bundle / "manifest.json"), "dataset": dataset.name, "rules": to_json(rules)}
+    journal = jsonl.open_journal(record, header)
+    if journal.header != header:
+        record.unlink()
+        journal = jsonl.open_journal(record, header)
+    try:
+        done = [from_json(_VideoScores, each) for each in journal.records[:videos]]
+    except SchemaError as error:
+        raise InputError(f"{record}: {error}; expected scores of `glus-edge bench precisions`") from error
     if len(done) < videos:
-        with Segmenter.open(bundle) as segmenter, record.open("a") as file:
+        with Segmenter.open(bundle) as segmenter:
             for number in range(len(done), videos):
-                found = evaluate(segmenter, _One(dataset, number), 1, rules, silent)
-                file.write(json.dumps([to_json(score) for score in found]) + "\n")
-                file.flush()
-                scores += found
-    return scores
+                found = _VideoScores(tuple(evaluate(segmenter, _OneVideo(dataset, number), 1, rules, silent)))
+                jsonl.append(record, to_json(found))
+                done.append(found)
+    return [score for video in done for score in video.scores]
 
 
-class _One:
+@dataclass(frozen=True)
+class _VideoScores:
+    """A line of the record."""
+
+    scores: tuple[SentenceScore, ...]
+
+
+class _OneVideo:
     """One video of a set, as a Dataset."""
 
     def __init__(self, dataset: Dataset, number: int) -> None:
@@ -197,13 +198,5 @@ class _One:
         return self._dataset[self._number]
 
 
-def _plain(name: str) -> str:
-    return name.replace(",", "").replace(" ", "-")
-
-
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _file_name(variant: str) -> str:
+    return variant.replace(",", "").replace(" ", "-")

@@ -14,10 +14,10 @@ from glus_edge.calibration.apply import changed_graphs, write_graph
 from glus_edge.calibration.budget import Option, Unit
 from glus_edge.calibration.bundle_files import copied
 from glus_edge.calibration.bundle_weights import PLAIN, BundleWeights
-from glus_edge.calibration.clips.mask_loss import Loss, MaskJudge
-from glus_edge.calibration.journal import Journal
+from glus_edge.calibration.measurement_store import MeasurementStore
 from glus_edge.calibration.methods.graph_matrices import graph_matrices, unit_of
 from glus_edge.calibration.recipe import Recipe
+from glus_edge.calibration.videos.mask_loss import Loss, MaskJudge
 from glus_edge.export.language.graph_writer import ALIGNMENT
 from glus_edge.export.language.quantise import int4_block_size
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -76,7 +76,7 @@ def _shapes(source: Bundle, graph: str) -> dict[str, tuple[int, ...]]:
 
 
 class Ranking:
-    """Measures recipes and units; what was measured before is taken from the journal."""
+    """Measures recipes and units; what was measured before is taken from the store."""
 
     def __init__(
         self,
@@ -84,12 +84,12 @@ class Ranking:
         recipe: Recipe,
         scales: Mapping[str, torch.Tensor],
         judge: MaskJudge | None,
-        journal: Journal,
+        store: MeasurementStore,
         folder: Path,
     ) -> None:
         """judge: None where harm is the error of tensors. folder: an empty one, for graphs that are measured."""
-        self._source, self._recipe, self._scales = source, recipe, scales
-        self._judge, self._journal, self._folder = judge, journal, folder
+        self.source, self.recipe, self.judge = source, recipe, judge
+        self._scales, self._store, self._folder = scales, store, folder
         for entry in (source.manifest.tokenizer, source.manifest.token_embedding):
             copied(source, entry, folder)
 
@@ -102,7 +102,7 @@ class Ranking:
 
     def harm(self, unit: Unit, names: list[str], precision: str) -> float:
         """Points lost with this unit alone in this precision, by masks; else the error of what it computes."""
-        if self._judge is None:
+        if self.judge is None:
             return self._error(unit, names, precision)
         chosen = {(unit[0], name): precision for name in names}
         loss = self.loss(chosen, f"harm-{unit[0]}-{unit[1]}-{precision}")
@@ -110,28 +110,28 @@ class Ranking:
         return max(loss.j_and_f, 0.0) + 0.1 * loss.mask_iou
 
     def loss(self, chosen: Mapping[tuple[str, str], str], name: str) -> Loss:
-        """Of the recipe with these precisions; `name` is what the journal calls it."""
-        assert self._judge is not None, "masks are not measured"
-        held = self._journal.get(name)
+        """Of the recipe with these precisions; `name` is what the store calls it."""
+        assert self.judge is not None, "masks are not measured"
+        held = self._store.get(name)
         if held is None:
-            recipe = self._recipe.with_precisions(chosen)
+            recipe = self.recipe.with_precisions(chosen)
             graphs = changed_graphs(recipe)
-            entries = {graph: write_graph(self._source, graph, recipe, self._scales, self._folder) for graph in graphs}
-            manifest = replace(self._source.manifest, graphs=self._source.manifest.graphs | entries)
-            loss = self._judge.loss(Bundle(self._folder, manifest), graphs)
+            entries = {graph: write_graph(self.source, graph, recipe, self._scales, self._folder) for graph in graphs}
+            manifest = replace(self.source.manifest, graphs=self.source.manifest.graphs | entries)
+            loss = self.judge.loss(Bundle(self._folder, manifest), graphs)
             for graph in graphs:
                 for path in self._folder.glob(f"{graph}.onnx*"):
                     path.unlink()
             held = dict(loss._asdict())
-            self._journal.put(name, held)
+            self._store.put(name, held)
         return Loss(float(str(held["j_and_f"])), float(str(held["mask_iou"])))
 
     def _error(self, unit: Unit, names: list[str], precision: str) -> float:
         if unit[0] == "language_model" and unit[1].startswith("model.layers."):
-            layer = self._journal.get(f"layer-{unit[1].rsplit('.', 1)[1]}")
+            layer = self._store.get(f"layer-{unit[1].rsplit('.', 1)[1]}")
             assert layer is not None
             outputs = layer["outputs"]
             assert isinstance(outputs, dict)
-            return float(outputs["int4 awq" if precision == "int4" and self._recipe.awq else precision])
-        errors = [self._recipe.graphs[unit[0]][name].error.get(precision, 0.0) for name in names]
+            return float(outputs["int4 awq" if precision == "int4" and self.recipe.awq else precision])
+        errors = [self.recipe.graphs[unit[0]][name].error.get(precision, 0.0) for name in names]
         return math.sqrt(sum(error**2 for error in errors) / len(errors))

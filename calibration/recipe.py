@@ -32,7 +32,7 @@ class MatrixRecipe:
     precision: str  # one of LANGUAGE_PRECISIONS or ENCODER_PRECISIONS
     method: str = ""  # 'rtn' or 'awq' in the language model; what chose the range of an encoder's inputs
     reach: float | None = None  # encoders: the largest magnitude of the inputs that is represented
-    error: dict[str, float] = field(default_factory=dict)  # precision -> relative L2 of its products, on the clips
+    error: dict[str, float] = field(default_factory=dict)  # precision -> relative L2 of its products, on the videos
     # encoders: whose shift divides the inputs ('' for none; SCALES holds it as 'GRAPH/NAME'); reach is of these, divided
     shift: str = ""
 
@@ -48,7 +48,7 @@ class Recipe:
     graphs: dict[str, dict[str, MatrixRecipe]]  # graph -> tensor name -> matrix
     token_embedding: str = SOURCE  # one of EMBEDDING_PRECISIONS
     awq: bool = False  # whether the language model's scales are folded in
-    provenance: dict[str, str] = field(default_factory=dict)  # clips, counts and methods of the measurement
+    provenance: dict[str, str] = field(default_factory=dict)  # videos, counts and methods of the measurement
     measured: dict[str, float] = field(default_factory=dict)  # loss of the whole, bytes
     harm: dict[str, float] = field(default_factory=dict)  # 'graph/unit precision' -> points lost, quantised alone
 

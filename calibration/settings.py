@@ -17,12 +17,12 @@ class CalibrationSettings:
     """One calibration. Raises InputError for a value that does not exist."""
 
     bundle: Path
-    clips: str  # a folder, or 'generated'
+    videos: str  # a folder, or 'generated'
     output: Path
     budget: str | None = None  # '12 GB', '0.5 J&F'; None: everything at its lowest
-    count: int = 8  # clips
-    frames: int = 8  # of each clip, for masks
-    sentences: int = 2  # of each clip, for masks
+    count: int = 8  # videos
+    frames: int = 8  # of each video, for masks
+    sentences: int = 2  # of each video, for masks
     images: int = 16  # frames whose pixels the encoders are observed on
     prompts: int = 8  # that the language model is observed on
     rank: str = "masks"  # what harm is: points lost by masks, or the error of tensors

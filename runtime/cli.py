@@ -76,7 +76,7 @@ COMMANDS: dict[str, Command | Group] = {
     ),
     "calibrate": Command(
         "glus_edge.calibration.command",
-        "what precision each part of a bundle can bear, on your clips: a smaller bundle within a budget",
+        "what precision each part of a bundle can bear, on your videos: a smaller bundle within a budget",
         "pip install 'glus-edge[calibration]' && pip install --no-deps sam2==1.1.0",
     ),
     "evaluate": Command(

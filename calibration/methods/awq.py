@@ -21,7 +21,6 @@ class Search(NamedTuple):
     scale: torch.Tensor | None  # [K] float32; None: no scaling is best
     power: float
     error: float  # sum of squares of the products' differences, all matrices of the group
-    unscaled_error: float
 
 
 @torch.inference_mode()
@@ -42,8 +41,7 @@ def search_scale(
             error += float((rows @ difference.T).square().sum(dtype=torch.float64))
         errors.append(error)
     best = min(range(len(errors)), key=errors.__getitem__)
-    unscaled = errors[list(powers).index(0)]
-    return Search(candidates[best] if powers[best] else None, powers[best], errors[best], unscaled)
+    return Search(candidates[best] if powers[best] else None, powers[best], errors[best])
 
 
 def scale_of(magnitude: torch.Tensor, power: float) -> torch.Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 POWERS = tuple(step / 10 for step in range(1, 10))  # how much of the difference between channels is moved
-MOST = 32.0  # of a shift, either way from the middle: a channel silent on these clips must not be loud on others
+MOST = 32.0  # of a shift, either way from the middle: a channel silent on these videos must not be loud on others
 _SMALLEST = 1e-6
 
 

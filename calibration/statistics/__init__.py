@@ -1,1 +1,1 @@
-"""What activations look like: collected while clips run."""
+"""What activations look like: collected while videos run."""

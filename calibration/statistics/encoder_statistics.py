@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from glus_edge.calibration.clips.clips import Clip
 from glus_edge.calibration.methods.graph_matrices import GraphMatrix, graph_matrices
 from glus_edge.calibration.methods.norm_groups import norm_groups
 from glus_edge.calibration.methods.qdq import EightBits, rounded_inputs, rounded_weights
@@ -19,6 +18,7 @@ from glus_edge.calibration.methods.ranges import LEVELS, METHODS, MagnitudeHisto
 from glus_edge.calibration.methods.smoothquant import candidate_shifts
 from glus_edge.calibration.statistics.row_statistics import RowStatistics
 from glus_edge.calibration.statistics.tensor_probe import Feeds, observe
+from glus_edge.calibration.videos.calibration_video import CalibrationVideo
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 
@@ -61,14 +61,14 @@ class _Inputs(NamedTuple):
         return _Inputs(self.rows / shift, largest, histogram)
 
 
-def encoder_feeds(bundle: Bundle, clips: Sequence[Clip], images: int) -> dict[str, Feeds]:
-    """Pixels of up to `images` frames spread over the clips, as both towers get them. Errors: VideoError."""
+def encoder_feeds(bundle: Bundle, videos: Sequence[CalibrationVideo], images: int) -> dict[str, Feeds]:
+    """Pixels of up to `images` frames spread over the videos, as both towers get them. Errors: VideoError."""
     frames = []
-    for number, clip in enumerate(clips[:images]):
-        share = -(-(images - number) // len(clips))  # the first clips give one more where it does not divide
-        with closing(clip.open()) as video:
-            places = np.linspace(0, video.frame_count - 1, min(share, video.frame_count)).astype(int)
-            frames += [video.read(int(place)).rgb for place in places]
+    for number, video in enumerate(videos[:images]):
+        share = -(-(images - number) // len(videos))  # the first videos give one more where it does not divide
+        with closing(video.open()) as opened:
+            places = np.linspace(0, opened.frame_count - 1, min(share, opened.frame_count)).astype(int)
+            frames += [opened.read(int(place)).rgb for place in places]
     manifest = bundle.manifest
     return {
         "clip_encoder": [{"clip_pixels": clip_pixels(rgb, manifest.clip)[None]} for rgb in frames],

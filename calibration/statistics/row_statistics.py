@@ -16,7 +16,7 @@ class RowStatistics:
         self._count = 0
         self._every = 1  # one row in so many is kept
         self._limit = sample
-        self._kept = torch.empty(0, channels)
+        self._store = torch.empty(0, channels)
         self._places = torch.empty(0, dtype=torch.int64)  # of the kept rows among all
 
     def add(self, rows: torch.Tensor) -> None:
@@ -25,7 +25,7 @@ class RowStatistics:
         magnitude = flat.abs()
         if not bool(torch.isfinite(magnitude.amax())):
             raise InputError(
-                f"{self._name}: its inputs hold NaN or infinity on these clips, expected finite activations; "
+                f"{self._name}: its inputs hold NaN or infinity on these videos, expected finite activations; "
                 "calibrate from an fp32 bundle, or copy the checkpoint again"
             )
         self._sum += magnitude.sum(0, dtype=torch.float64)
@@ -36,14 +36,14 @@ class RowStatistics:
         stay = self._places % self._every == 0
         first = -self._count % self._every
         new = flat[first :: self._every]
-        self._kept = torch.cat([self._kept[stay], new])
+        self._store = torch.cat([self._store[stay], new])
         self._places = torch.cat([self._places[stay], self._count + first + self._every * torch.arange(len(new))])
         self._count = total
 
     @property
     def rows(self) -> torch.Tensor:
         """The sample, [n, K] float32, at least one row once any was added."""
-        return self._kept
+        return self._store
 
     @property
     def magnitude(self) -> torch.Tensor:

@@ -9,9 +9,9 @@ from glus_edge.runtime.segmenter import Segmenter
 from tests.runtime.golden import FRAMES, sentence
 
 
-def settings(bundle: Path, clips: Path, output: Path, **changes: object) -> CalibrationSettings:
+def settings(bundle: Path, videos: Path, output: Path, **changes: object) -> CalibrationSettings:
     few = {"count": 2, "frames": 3, "sentences": 1, "images": 2, "prompts": 2, "rank": "tensors"}
-    return CalibrationSettings(bundle, str(clips), output, **(few | changes))  # type: ignore[arg-type]
+    return CalibrationSettings(bundle, str(videos), output, **(few | changes))  # type: ignore[arg-type]
 
 
 def masks(bundle: Path) -> np.ndarray:

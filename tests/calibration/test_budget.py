@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from glus_edge.calibration.budget import Budget, Option, ladder, within_loss, within_size
+from glus_edge.calibration.budget import Budget, Option, ordered_steps, within_loss, within_size
 from glus_edge.runtime.errors import InputError
 
 
@@ -33,7 +33,7 @@ def test_what_saves_most_for_the_least_harm_goes_first():
     sizes = units(100, 100)
     first, second = sizes
     options = {first: [Option("int8", 50, 5.0)], second: [Option("int8", 50, 1.0), Option("int4", 25, 8.0)]}
-    steps = ladder(sizes, options)
+    steps = ordered_steps(sizes, options)
     assert [(step.unit, step.precision) for step in steps] == [("1", "int8"), ("0", "int8"), ("1", "int4")]
     assert [step.saved_bytes for step in steps] == [50, 50, 25]
     assert steps[2].harm == pytest.approx(7.0)
@@ -42,7 +42,7 @@ def test_what_saves_most_for_the_least_harm_goes_first():
 def test_a_precision_that_harms_more_and_saves_less_is_skipped():
     sizes = units(100)
     (unit,) = sizes
-    steps = ladder(sizes, {unit: [Option("int8", 50, 5.0), Option("int4", 25, 4.0), Option("fp32", 100, 0.0)]})
+    steps = ordered_steps(sizes, {unit: [Option("int8", 50, 5.0), Option("int4", 25, 4.0), Option("fp32", 100, 0.0)]})
     assert [(step.precision, step.saved_bytes) for step in steps] == [("int4", 75)]
 
 
@@ -64,7 +64,7 @@ def test_every_prefix_of_the_ladder_is_a_state_of_the_bundle(drawn):
     }
     at = dict(sizes)
     prices = []
-    for step in ladder(sizes, options):
+    for step in ordered_steps(sizes, options):
         unit = (step.graph, step.unit)
         (option,) = [option for option in options[unit] if option.precision == step.precision]
         assert at[unit] - step.saved_bytes == option.size_bytes
@@ -76,7 +76,7 @@ def test_every_prefix_of_the_ladder_is_a_state_of_the_bundle(drawn):
 
 def test_a_size_takes_as_few_steps_as_it_needs():
     sizes = units(100, 100)
-    steps = ladder(sizes, {unit: [Option("int8", 50, 1.0)] for unit in sizes})
+    steps = ordered_steps(sizes, {unit: [Option("int8", 50, 1.0)] for unit in sizes})
     assert [within_size(steps, 200, budget) for budget in (200, 199, 150, 149, 100)] == [0, 1, 1, 2, 2]
     with pytest.raises(InputError, match=r"got 0\.0 MB, expected at least 0\.0 MB"):
         within_size(steps, 200, 99)

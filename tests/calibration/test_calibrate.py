@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from glus_edge.calibration import calibrate as module
-from glus_edge.calibration.budget import Budget
+from glus_edge.calibration.budget import within_size
 from glus_edge.calibration.bundle_files import size_bytes
 from glus_edge.calibration.calibrate import calibrate
+from glus_edge.calibration.choose import size_with_embedding
 from glus_edge.calibration.embedding import embedding_bytes
 from glus_edge.calibration.recipe import RECIPE, read_recipe
 from glus_edge.runtime import cli
@@ -31,45 +32,49 @@ def test_everything_at_its_lowest_is_a_bundle_that_runs(lowest: Path, golden_bun
     assert masks(lowest).shape == masks(golden_bundle).shape
     whole, small = ((path / "language_model.onnx.data").stat().st_size for path in (golden_bundle, lowest))
     assert small < 0.45 * whole
-    assert sorted(path.name for path in lowest.parent.iterdir()) == ["lowest"]
+    assert sorted(path.name for path in lowest.parent.iterdir() if path.suffix != ".lock") == ["lowest"]
 
 
 def test_a_size_counts_the_embedding_as_it_will_be(lowest: Path, golden_bundle: Path) -> None:
     source = Bundle.open(golden_bundle)
     smaller = embedding_bytes(source, "int8")
     assert 0 <= smaller - (lowest / "token_embedding.npy").stat().st_size < 256
-    budget = Budget(size_bytes(source.manifest) - embedding_bytes(source, "source") + smaller, None)
-    assert module._taken([], budget, source, "int8", None) == 0
+    budget = size_bytes(source.manifest) - embedding_bytes(source, "source") + smaller
+    assert within_size([], size_with_embedding(source, "int8"), budget) == 0
     with pytest.raises(InputError, match="--budget"):
-        module._taken([], budget, source, "source", None)
+        within_size([], size_with_embedding(source, "source"), budget)
 
 
-def test_an_output_in_the_way_is_said_before_anything_is_kept(golden_bundle: Path, clips: Path, tmp_path: Path) -> None:
+def test_an_output_in_the_way_is_said_before_anything_is_kept(
+    golden_bundle: Path, videos: Path, tmp_path: Path
+) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine").touch()
     with pytest.raises(OutputError, match="exists already"):
-        calibrate(settings(golden_bundle, clips, tmp_path / "out"), lambda line: None)
+        calibrate(settings(golden_bundle, videos, tmp_path / "out"), lambda line: None)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_size_is_met_and_one_that_cannot_be_says_the_nearest(
-    golden_bundle: Path, clips: Path, tmp_path: Path
+    golden_bundle: Path, videos: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "small"
-    calibrate(settings(golden_bundle, clips, output, budget="7.0 MB", encoders="none"), lambda line: None)
+    calibrate(settings(golden_bundle, videos, output, budget="7.0 MB", encoders="none"), lambda line: None)
     size = sum(path.stat().st_size for path in output.iterdir() if not path.name.startswith(("manifest", "recipe")))
     assert size <= 7_000_000
     precisions = {matrix.precision for matrix in read_recipe(output / RECIPE).graphs["language_model"].values()}
     assert "source" in precisions or "int8" in precisions
     with pytest.raises(InputError, match=r"got 1\.0 MB, expected at least 6\.\d MB"):
-        calibrate(settings(golden_bundle, clips, tmp_path / "tiny", budget="1 MB", encoders="none"), lambda line: None)
+        calibrate(settings(golden_bundle, videos, tmp_path / "tiny", budget="1 MB", encoders="none"), lambda line: None)
     assert not (tmp_path / "tiny").exists()
 
 
 def test_harm_is_measured_on_masks_and_what_was_measured_is_not_measured_again(
-    golden_bundle: Path, clips: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    golden_bundle: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = settings(golden_bundle, clips, tmp_path / "out", rank="masks", encoders="none", budget="100 J&F", frames=2)
+    wanted = settings(
+        golden_bundle, videos, tmp_path / "out", rank="masks", encoders="none", budget="100 J&F", frames=2
+    )
     lines: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(module, "write_bundle", full_disk)
@@ -93,15 +98,15 @@ def full_disk(*arguments: object) -> None:
     raise OSError(28, "No space left on device")
 
 
-def test_a_bundle_that_is_rounded_already_is_refused(golden_bundle_int4: Path, clips: Path, tmp_path: Path) -> None:
+def test_a_bundle_that_is_rounded_already_is_refused(golden_bundle_int4: Path, videos: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="has int4 weights, expected fp32 or fp16 to calibrate from"):
-        calibrate(settings(golden_bundle_int4, clips, tmp_path / "out", encoders="none"), lambda line: None)
+        calibrate(settings(golden_bundle_int4, videos, tmp_path / "out", encoders="none"), lambda line: None)
 
 
-def test_the_command_wants_clips_or_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_wants_videos_or_a_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["calibrate", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
     assert "expected exactly one" in capsys.readouterr().err
-    arguments = ["calibrate", str(tmp_path), "--output", str(tmp_path / "out"), "--clips", "generated"]
+    arguments = ["calibrate", str(tmp_path), "--output", str(tmp_path / "out"), "--videos", "generated"]
     assert cli.main([*arguments, "--rank", "guess"]) == 2
     assert "--rank: got 'guess', expected one of masks, tensors" in capsys.readouterr().err
     assert cli.main([*arguments, "--embedding", "int3"]) == 2

@@ -28,7 +28,7 @@ def test_the_recipe_says_what_was_chosen_and_why(lowest: Path) -> None:
     assert query.error["int8"] < query.error["int4 awq"] <= query.error["int4"] * 1.2
     manifest = Bundle.open(lowest).manifest
     assert manifest.recipe is not None
-    assert manifest.provenance["calibration_clips"].endswith(": balls")
+    assert manifest.provenance["calibration_videos"].endswith(": balls")
 
 
 def test_an_edited_recipe_is_applied(lowest: Path, golden_bundle: Path, tmp_path: Path) -> None:

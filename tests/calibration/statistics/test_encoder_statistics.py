@@ -7,10 +7,10 @@ import onnx
 import pytest
 
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
-from glus_edge.calibration.clips.clips import Clip, open_clips
 from glus_edge.calibration.methods.graph_matrices import graph_matrices
 from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits
 from glus_edge.calibration.statistics.encoder_statistics import encoder_feeds, encoder_ranges
+from glus_edge.calibration.videos.calibration_video import CalibrationVideo, open_calibration_videos
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.pixels.preprocess import clip_pixels
 from tests.runtime.golden import relative_l2
@@ -23,12 +23,12 @@ pytestmark = pytest.mark.torch
 )
 def test_the_encoders_see_frames_of_every_clip(golden_bundle: Path, count: int, images: int, taken: list[int]) -> None:
     rgb = np.arange(count, dtype=np.uint8)[:, None, None, None, None] * np.ones((1, 4, 8, 8, 3), np.uint8)
-    clips = [
-        Clip(str(n), ("a dog",), lambda frames=frames: MemoryVideo("clip", frames), None)
+    videos = [
+        CalibrationVideo(str(n), ("a dog",), lambda frames=frames: MemoryVideo("clip", frames), None)
         for n, frames in enumerate(rgb)
     ]
     bundle = Bundle.open(golden_bundle)
-    feeds = encoder_feeds(bundle, clips, images)["clip_encoder"]
+    feeds = encoder_feeds(bundle, videos, images)["clip_encoder"]
     own = [clip_pixels(frames[0], bundle.manifest.clip)[None] for frames in rgb]
     assert [sum(np.array_equal(feed["clip_pixels"], each) for feed in feeds) for each in own] == taken
 
@@ -37,14 +37,14 @@ def test_the_encoders_see_frames_of_every_clip(golden_bundle: Path, count: int, 
 @pytest.mark.parametrize(("precision", "bound"), [("int8", 0.1), ("fp8", 0.2)])
 @pytest.mark.tensorrt_rtx
 def test_encoders_in_eight_bits_stay_near_and_compile(
-    golden_bundle: Path, clips: Path, tmp_path: Path, graph: str, precision: str, bound: float
+    golden_bundle: Path, videos: Path, tmp_path: Path, graph: str, precision: str, bound: float
 ) -> None:
     from glus_edge.runtime.tensorrt.library import load_tensorrt
     from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
 
     source = Bundle.open(golden_bundle)
     model = onnx.load(source.graph_path(graph))
-    feeds = encoder_feeds(source, open_clips(str(clips), 1), 2)[graph]
+    feeds = encoder_feeds(source, open_calibration_videos(str(videos), 1), 2)[graph]
     ranges = encoder_ranges(model, feeds, (precision,)).ranges
     choices = {each.matrix.name: EightBits(precision, each.reach[precision]) for each in ranges}
     path = tmp_path / f"{graph}.onnx"

@@ -1,4 +1,4 @@
-"""What a precision does to masks: clips are run through a bundle and a changed one, and their masks compared."""
+"""What a precision does to masks: videos are run through a bundle and a changed one, and their masks compared."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
-from glus_edge.calibration.clips.clips import Clip
+from glus_edge.calibration.videos.calibration_video import CalibrationVideo
 from glus_edge.runtime.backends.engine import Backend, Engine
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -19,31 +19,31 @@ from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.video.frame import Frame, FrameSize
 from glus_edge.runtime.video.video import Video
 
-Masks = list[NDArray[np.bool_]]  # of every clip, [frames, sentences, H, W]
+Masks = list[NDArray[np.bool_]]  # of every video, [frames, sentences, H, W]
 
 
 class Loss(NamedTuple):
-    """What a bundle loses against the unquantised one, in points of 100, the mean over clips and sentences."""
+    """What a bundle loses against the unquantised one, in points of 100, the mean over videos and sentences."""
 
     j_and_f: float  # J&F against the true masks; against the unquantised bundle's where the truth is not known
     mask_iou: float  # 100 - IoU with the unquantised bundle's masks
 
 
 class MaskJudge:
-    """Keeps the unquantised bundle's engines open, and its masks of the clips."""
+    """Keeps the unquantised bundle's engines open, and its masks of the videos."""
 
-    def __init__(self, source: Bundle, clips: Sequence[Clip], frames: int, sentences: int) -> None:
-        """`frames` and `sentences`: how many of each clip are run, from the first. Errors: those of `Segmenter`."""
+    def __init__(self, source: Bundle, videos: Sequence[CalibrationVideo], frames: int, sentences: int) -> None:
+        """`frames` and `sentences`: how many of each video are run, from the first. Errors: those of `Segmenter`."""
         self._source = source
-        self._clips = [clip._replace(sentences=clip.sentences[:sentences]) for clip in clips]
+        self._videos = [video._replace(sentences=video.sentences[:sentences]) for video in videos]
         self._frames = frames
         backend = OnnxRuntimeBackend(source)
         self._engines = {graph: backend.open(graph) for graph in GRAPHS}
         self._masks = self.masks(source, ())
-        self.truth_known = all(clip.truth is not None for clip in self._clips)
+        self.truth_known = all(video.truth is not None for video in self._videos)
         self._truth = [
-            masks if clip.truth is None else _true_masks(clip, clip.truth, masks.shape)
-            for clip, masks in zip(self._clips, self._masks, strict=True)
+            masks if video.truth is None else _true_masks(video, video.truth, masks.shape)
+            for video, masks in zip(self._videos, self._masks, strict=True)
         ]
         self.score = self._score(self._masks)  # J&F of the unquantised bundle, points; 100 where the truth is not known
 
@@ -54,17 +54,17 @@ class MaskJudge:
         return Loss(self.score - self._score(masks), 100 - 100 * float(np.mean(ious)))
 
     def masks(self, bundle: Bundle, graphs: Sequence[str]) -> Masks:
-        """Masks of every clip; graphs that are not named are the source's."""
+        """Masks of every video; graphs that are not named are the source's."""
         backend = _Mixed(self._engines, OnnxRuntimeBackend(bundle, OnnxRuntimeOptions()), graphs)
         segmenter = Segmenter(bundle, backend)
         try:
-            return [self._run(segmenter, clip) for clip in self._clips]
+            return [self._run(segmenter, video) for video in self._videos]
         finally:
             backend.close_opened()
 
-    def _run(self, segmenter: Segmenter, clip: Clip) -> NDArray[np.bool_]:
-        with closing(clip.open()) as video:
-            results = segmenter.segment(_FirstFrames(video, self._frames), list(clip.sentences))
+    def _run(self, segmenter: Segmenter, video: CalibrationVideo) -> NDArray[np.bool_]:
+        with closing(video.open()) as opened:
+            results = segmenter.segment(_FirstFrames(opened, self._frames), list(video.sentences))
             return np.stack([result.masks for result in sorted(results, key=lambda result: result.index)])
 
     def _score(self, masks: Masks) -> float:
@@ -77,8 +77,10 @@ class MaskJudge:
             engine.close()
 
 
-def _true_masks(clip: Clip, truth: Callable[[int], NDArray[np.bool_]], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    with closing(clip.open()):
+def _true_masks(
+    video: CalibrationVideo, truth: Callable[[int], NDArray[np.bool_]], shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
+    with closing(video.open()):
         return np.stack([truth(frame)[: shape[1]] for frame in range(shape[0])])
 
 

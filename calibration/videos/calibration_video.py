@@ -1,4 +1,4 @@
-"""What a bundle is calibrated on: clips with sentences, with the true masks where they are known."""
+"""What a bundle is calibrated on: videos with sentences, with the true masks where they are known."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -22,7 +22,7 @@ _LAYOUT = (
 )
 
 
-class Clip(NamedTuple):
+class CalibrationVideo(NamedTuple):
     """One video and what is asked of it."""
 
     name: str
@@ -31,32 +31,32 @@ class Clip(NamedTuple):
     truth: Callable[[int], NDArray[np.bool_]] | None  # of a frame, [sentences, H, W]; after `open`. None: not known
 
 
-def open_clips(name_or_folder: str, count: int) -> list[Clip]:
-    """The first `count` clips. 'generated' is the validation set of `training`, never the held-out one.
+def open_calibration_videos(name_or_folder: str, count: int) -> list[CalibrationVideo]:
+    """The first `count` videos. 'generated' is the validation set of `training`, never the held-out one.
 
-    InputError: no such folder, or no clip in it that can be read; it names the first reason.
+    InputError: no such folder, or no video in it that can be read; it names the first reason.
     """
     if name_or_folder == GENERATED:
         videos = range(min(count, VALIDATION.videos))
         return [_of_dataset(GeneratedReferringVideo(f"{n:03d}", generate_set(VALIDATION, n))) for n in videos]
     folder = Path(name_or_folder)
     if not folder.is_dir():
-        raise InputError(f"--clips {folder}: no such folder; {_LAYOUT}")
+        raise InputError(f"--videos {folder}: no such folder; {_LAYOUT}")
     if (folder / EXPRESSIONS).is_file():
         dataset: Dataset = MevisDataset(folder)
         return [_of_dataset(dataset[number]) for number in range(min(count, len(dataset)))]
     return _of_folder(folder, count)
 
 
-def _of_dataset(video: ReferringVideo) -> Clip:
-    return Clip(video.name, tuple(each.text for each in video.sentences), video.open, video.truth)
+def _of_dataset(video: ReferringVideo) -> CalibrationVideo:
+    return CalibrationVideo(video.name, tuple(each.text for each in video.sentences), video.open, video.truth)
 
 
-def _of_folder(folder: Path, count: int) -> list[Clip]:
-    clips: list[Clip] = []
+def _of_folder(folder: Path, count: int) -> list[CalibrationVideo]:
+    videos: list[CalibrationVideo] = []
     reasons: list[str] = []
     for path in sorted(folder.iterdir()):
-        if path.suffix == SENTENCES_SUFFIX or path.name.startswith(".") or len(clips) == count:
+        if path.suffix == SENTENCES_SUFFIX or path.name.startswith(".") or len(videos) == count:
             continue
         try:
             sentences = _sentences(path)
@@ -65,11 +65,11 @@ def _of_folder(folder: Path, count: int) -> list[Clip]:
         except (VideoError, InputError) as error:
             reasons.append(str(error))
             continue
-        clips.append(Clip(path.name, sentences, _opener(path), None))
-    if not clips:
+        videos.append(CalibrationVideo(path.name, sentences, _opener(path), None))
+    if not videos:
         why = f"{len(reasons)} entries, the first: {reasons[0]}" if reasons else "it is empty"
-        raise InputError(f"--clips {folder}: has no clip that can be read ({why}); {_LAYOUT}")
-    return clips
+        raise InputError(f"--videos {folder}: has no video that can be read ({why}); {_LAYOUT}")
+    return videos
 
 
 def _opener(path: Path) -> Callable[[], Video]:
@@ -90,6 +90,6 @@ def _sentences(video: Path) -> tuple[str, ...]:
     return sentences
 
 
-def names(clips: Sequence[Clip]) -> str:
+def video_names(videos: Sequence[CalibrationVideo]) -> str:
     """For a record."""
-    return ", ".join(clip.name for clip in clips)
+    return ", ".join(video.name for video in videos)

@@ -3,19 +3,19 @@
 import pytest
 import torch
 
-from glus_edge.calibration.journal import Journal
+from glus_edge.calibration.measurement_store import MeasurementStore
 from glus_edge.runtime.errors import OutputError
 
 pytestmark = pytest.mark.torch
 
 
 def test_what_was_put_is_there_until_the_key_is_another(tmp_path):
-    journal = Journal(tmp_path / "kept", {"clips": 1})
-    journal.put("layer-0", {"error": 0.5}, {"scale": torch.ones(3)})
-    again = Journal(tmp_path / "kept", {"clips": 1})
+    store = MeasurementStore(tmp_path / "kept", {"videos": 1})
+    store.put("layer-0", {"error": 0.5}, {"scale": torch.ones(3)})
+    again = MeasurementStore(tmp_path / "kept", {"videos": 1})
     assert again.get("layer-0") == {"error": 0.5}
     assert torch.equal(again.tensors("layer-0")["scale"], torch.ones(3))
-    other = Journal(tmp_path / "kept", {"clips": 2})
+    other = MeasurementStore(tmp_path / "kept", {"videos": 2})
     assert other.get("layer-0") is None
     assert other.tensors("layer-0") is None
     other.remove()
@@ -23,16 +23,16 @@ def test_what_was_put_is_there_until_the_key_is_another(tmp_path):
 
 
 def test_what_someone_else_put_beside_it_stays(tmp_path):
-    journal = Journal(tmp_path, {})
+    store = MeasurementStore(tmp_path, {})
     (tmp_path / "notes").touch()
-    journal.remove()
+    store.remove()
     assert [path.name for path in tmp_path.iterdir()] == ["notes"]
-    assert Journal(tmp_path, {"other": 1}).get("layer-0") is None
+    assert MeasurementStore(tmp_path, {"other": 1}).get("layer-0") is None
 
 
 @pytest.mark.parametrize("tensors", [None, {"scale": torch.ones(3)}])
 def test_what_cannot_be_kept_is_said(tmp_path, tensors):
-    journal = Journal(tmp_path / "kept", {})
-    journal.remove()
+    store = MeasurementStore(tmp_path / "kept", {})
+    store.remove()
     with pytest.raises(OutputError, match="cannot be written"):
-        journal.put("layer-0", {}, tensors)
+        store.put("layer-0", {}, tensors)

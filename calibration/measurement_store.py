@@ -1,4 +1,7 @@
-"""Measurements kept as they are made, so that a calibration that was stopped goes on where it stood."""
+"""Measurements kept as they are made, so that a calibration that was stopped goes on where it stood.
+
+A file for each, not a line of one journal: most of them hold tensors.
+"""
 
 import json
 from contextlib import suppress
@@ -15,7 +18,7 @@ KEY = "key.json"
 Value = dict[str, object]
 
 
-class Journal:
+class MeasurementStore:
     """A folder of small files, each whole or absent; thrown away if it belongs to another calibration."""
 
     def __init__(self, folder: Path, key: Value) -> None:

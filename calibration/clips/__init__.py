@@ -1,1 +1,0 @@
-"""The clips calibration runs, and the masks they should give."""

@@ -1,0 +1,1 @@
+"""The videos calibration runs, and the masks they should give."""
