@@ -1,9 +1,10 @@
 """One client's live session: its messages are carried out as they come, every frame is answered with its masks."""
 
+import asyncio
 import base64
-import threading
-from collections.abc import Callable
-from concurrent.futures import Executor
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -11,9 +12,8 @@ from typing import TypeVar
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from websockets.exceptions import ConnectionClosed
-from websockets.frames import CloseCode
-from websockets.sync.server import ServerConnection
+from starlette.status import WS_1000_NORMAL_CLOSURE, WS_1011_INTERNAL_ERROR
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from glus_edge.runtime.errors import GlusEdgeError, InputError
 from glus_edge.runtime.loop.live_results import live_results
@@ -21,6 +21,7 @@ from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.mask_png import png_from_mask
 from glus_edge.runtime.output.stream_record import stream_record
+from glus_edge.runtime.serving.engine_thread import EngineThread
 from glus_edge.runtime.serving.messages import Add, command_from_text, error_text, frame_text, sentences_text
 from glus_edge.runtime.serving.pushed_frames import PushedFrames
 from glus_edge.runtime.video.live_source import LiveSource
@@ -28,6 +29,7 @@ from glus_edge.runtime.video.live_source import LiveSource
 T = TypeVar("T")
 
 _JPEG_QUALITY = 80  # of the server's own frames on their way to the page
+_LONGEST_CLOSE_S = 1.0  # for which a close frame may wait behind what a client does not read
 
 
 @dataclass(frozen=True)
@@ -40,107 +42,159 @@ class LiveSettings:
     deadline_ms: float | None = None  # from a frame's arrival to its masks
     most_sentences: int = 8  # of one client
     silence_s: float = 60.0  # after which a client that should send frames is taken to have left
+    unread_s: float = 10.0  # for which a message may wait for a client to read it, before the client is given up
+
+
+class ClientLeftError(Exception):
+    """Nothing more can be sent to a client: it has left, does not read, or was said goodbye to."""
 
 
 class LiveConnection:
-    """One client. Everything that touches engines or device memory runs in `worker`, which has a single thread."""
+    """One client. The event loop reads its messages; a thread of its own decodes, asks for masks and encodes them."""
 
-    def __init__(
-        self,
-        socket: ServerConnection,
-        worker: Executor,
-        open_session: Callable[[], LiveSession],
-        settings: LiveSettings,
-    ) -> None:
-        self._socket, self._worker, self._settings = socket, worker, settings
-        self._open_session = open_session
-        self._session: LiveSession | None = None  # used in `worker` alone
-        self._failure: BaseException | None = None
+    def __init__(self, socket: WebSocket, engines: EngineThread, threads: Executor, settings: LiveSettings) -> None:
+        """`threads`: one of them is taken while the client is here. The socket has been accepted."""
+        self._socket, self._engines, self._threads, self._settings = socket, engines, threads, settings
+        self._loop = asyncio.get_running_loop()
+        self._session: LiveSession | None = None  # used in the engines' thread alone
+        self._sending: Future[None] | None = None  # the answering thread's message on its way
+        self._left = False
 
-    def run(self) -> None:
-        """Until the client leaves or falls silent, or the source ends. The socket is closed then."""
+    async def run(self) -> None:
+        """Until the client leaves, falls silent or stops reading, or the source ends. The socket is closed then."""
         try:
-            self._in_worker(self._begin)
-            settings = self._settings
-            source = settings.source
-            frames = (
-                PushedFrames(self._refuse) if source is None else LiveSource(source, reconnect_s=settings.reconnect_s)
-            )
-            answering = threading.Thread(target=self._answer, args=(frames,), name="glus-edge-client")
-            answering.start()
-            try:
-                self._read(frames if isinstance(frames, PushedFrames) else None)
-            finally:
-                frames.close()
-                answering.join()
+            await self._in_engines(self._open_session)
+            frames = await self._loop.run_in_executor(None, self._open_frames)
         except GlusEdgeError as error:  # no memory for a session, or the source cannot be opened
-            self._end(error)
-        finally:
-            self._in_worker(self._close_session)
-        if self._failure is not None:
-            raise self._failure
-
-    def _read(self, frames: PushedFrames | None) -> None:
-        """Takes the client's messages until it leaves."""
-        try:
-            while True:
-                message = self._socket.recv(None if frames is None else self._settings.silence_s)
-                if isinstance(message, str):
-                    self._carry_out(message)
-                elif frames is None:
-                    self._refuse(
-                        InputError(f"frame: got one, expected none: they come from {self._settings.source_name}")
-                    )
-                else:
-                    frames.put(message)
-        except TimeoutError:
-            self._socket.close(CloseCode.NORMAL_CLOSURE, f"nothing came for {self._settings.silence_s:g} s")
-        except ConnectionClosed:
-            return
-
-    def _carry_out(self, message: str) -> None:
-        try:
-            sentences = self._in_worker(partial(self._changed, message))
-        except InputError as error:
-            self._refuse(error)
+            with suppress(ClientLeftError):
+                await self._send(error_text(error))
+                await self.close(WS_1011_INTERNAL_ERROR, "see the last message")
         else:
-            self._socket.send(sentences_text(sentences))
+            await self._converse(frames)
+        finally:
+            await self._in_engines(self._close_session)
+
+    async def close(self, code: int, reason: str) -> None:
+        """Says goodbye; nothing is sent after it."""
+        if self._left:
+            return
+        self._left = True
+        with suppress(WebSocketDisconnect, asyncio.TimeoutError):
+            await asyncio.wait_for(self._socket.close(code, reason), _LONGEST_CLOSE_S)
+
+    async def _converse(self, frames: PushedFrames | LiveSource) -> None:
+        """Reads and answers side by side, until one of them ends."""
+        answering = self._loop.run_in_executor(self._threads, self._answer, frames)
+        reading = asyncio.create_task(self._read(frames if isinstance(frames, PushedFrames) else None))
+        try:
+            await asyncio.wait({answering, reading}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._left = True
+            reading.cancel()
+            if self._sending is not None:
+                self._sending.cancel()
+            await self._loop.run_in_executor(None, frames.close)
+            await asyncio.wait({answering, reading})
+        for ended in (answering, reading):
+            if not ended.cancelled():
+                ended.result()  # raises what was not foreseen
+
+    async def _read(self, frames: PushedFrames | None) -> None:
+        """Takes the client's messages until it leaves."""
+        silence_s = None if frames is None else self._settings.silence_s
+        with suppress(ClientLeftError):
+            while True:
+                try:
+                    message = await asyncio.wait_for(self._socket.receive(), silence_s)
+                except asyncio.TimeoutError:
+                    await self.close(WS_1000_NORMAL_CLOSURE, f"nothing came for {silence_s:g} s")
+                    return
+                if message["type"] == "websocket.disconnect":
+                    return
+                if (text := message.get("text")) is not None:
+                    await self._carry_out(text)
+                elif frames is None:
+                    error = f"frame: got one, expected none: they come from {self._settings.source_name}"
+                    await self._send(error_text(error))
+                else:
+                    frames.put(message["bytes"])
+
+    async def _carry_out(self, message: str) -> None:
+        try:
+            sentences = await self._in_engines(partial(self._changed, message))
+        except InputError as error:
+            await self._send(error_text(error))
+        else:
+            await self._send(sentences_text(sentences))
+
+    async def _send(self, message: str | bytes) -> None:
+        """ClientLeftError: it cannot be sent, or was not read in time."""
+        if self._left:
+            raise ClientLeftError
+        send = self._socket.send_text(message) if isinstance(message, str) else self._socket.send_bytes(message)
+        try:
+            await asyncio.wait_for(send, self._settings.unread_s)
+        except (WebSocketDisconnect, asyncio.TimeoutError) as error:
+            self._left = True
+            raise ClientLeftError from error
+
+    async def _in_engines(self, work: Callable[[], T]) -> T:
+        return await asyncio.wrap_future(self._engines.submit(work))
 
     def _answer(self, frames: PushedFrames | LiveSource) -> None:
-        """Sends the masks of the newest frame, and again, in a thread of its own."""
+        """Sends the masks of the newest frame, and again. Runs in a thread; so does everything below."""
         try:
             for each in live_results(frames, self._push, self._settings.deadline_ms):
                 if isinstance(frames, LiveSource):
-                    self._socket.send(_jpeg(each.arrival.rgb))
+                    self._post(self._send, _jpeg(each.arrival.rgb))
                 masks = [_png(mask) if mask.any() else None for mask in each.result.masks]
-                self._socket.send(frame_text(stream_record(*each), masks))
-            self._socket.close(CloseCode.NORMAL_CLOSURE, "the source has ended")
-        except ConnectionClosed:
+                self._post(self._send, frame_text(stream_record(*each), masks))
+            self._post(self.close, WS_1000_NORMAL_CLOSURE, "the source has ended")
+            self._wait_until_sent()
+        except ClientLeftError:
             return
         except GlusEdgeError as error:  # the source broke off, an engine failed
-            self._end(error)
-        except BaseException as error:  # noqa: BLE001 - raised by `run`
-            self._failure = error
-            self._socket.close(CloseCode.INTERNAL_ERROR, "the server failed")
+            with suppress(ClientLeftError):
+                self._post(self._send, error_text(error))
+                self._post(self.close, WS_1011_INTERNAL_ERROR, "see the last message")
+                self._wait_until_sent()
+        except BaseException:
+            with suppress(ClientLeftError):
+                self._post(self.close, WS_1011_INTERNAL_ERROR, "the server failed")
+                self._wait_until_sent()
+            raise
+
+    def _post(self, send: Callable[..., Coroutine[None, None, None]], *arguments: str | bytes | int) -> None:
+        """Hands a message to the event loop, once the one before has been sent: one is on its way at a time.
+
+        The next frame is taken while it goes out. ClientLeftError: the one before could not be sent.
+        """
+        self._wait_until_sent()
+        self._sending = asyncio.run_coroutine_threadsafe(send(*arguments), self._loop)
+        if self._left:  # set by the event loop just before it looked for what is on its way
+            self._sending.cancel()
+
+    def _wait_until_sent(self) -> None:
+        try:
+            if self._sending is not None:
+                self._sending.result()
+        except CancelledError as error:
+            raise ClientLeftError from error
 
     def _push(self, rgb: NDArray[np.uint8], *, may_ask: bool) -> FrameResult:
-        return self._in_worker(lambda: self._opened().push(rgb, may_ask=may_ask))
+        return self._engines.submit(lambda: self._opened().push(rgb, may_ask=may_ask)).result()
 
     def _refuse(self, error: InputError) -> None:
-        self._socket.send(error_text(error))
+        self._post(self._send, error_text(error))
 
-    def _end(self, error: GlusEdgeError) -> None:
-        try:
-            self._socket.send(error_text(error))
-        except ConnectionClosed:
-            return
-        self._socket.close(CloseCode.INTERNAL_ERROR, "see the last message")
+    def _open_frames(self) -> PushedFrames | LiveSource:
+        settings = self._settings
+        if settings.source is None:
+            return PushedFrames(self._refuse)
+        return LiveSource(settings.source, reconnect_s=settings.reconnect_s)
 
-    def _in_worker(self, work: Callable[[], T]) -> T:
-        return self._worker.submit(work).result()
-
-    def _begin(self) -> None:
-        self._session = self._open_session()
+    def _open_session(self) -> None:
+        self._session = self._engines.open_session()
 
     def _close_session(self) -> None:
         self._session = None

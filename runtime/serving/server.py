@@ -1,43 +1,26 @@
-"""The server: a page, its health, and live sessions over WebSockets."""
+"""The server: it listens, opens the engines and answers until it is told to end."""
 
-import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from http import HTTPStatus
-from importlib.metadata import version
-from importlib.resources import files
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from urllib.parse import parse_qsl
 
-from websockets.datastructures import Headers
-from websockets.frames import CloseCode
-from websockets.http11 import Request, Response
-from websockets.sync.server import Server, ServerConnection, serve
+import uvicorn
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.serving.access import access_for
-from glus_edge.runtime.serving.live_connection import LiveConnection, LiveSettings
+from glus_edge.runtime.serving.app import LARGEST_MESSAGE, LiveApp
+from glus_edge.runtime.serving.engine_thread import EngineThread
+from glus_edge.runtime.serving.live_connection import LiveSettings
+from glus_edge.runtime.serving.uvicorn_protocols import Http, WebSockets
 
-LIVE, HEALTH = "/v1/live", "/v1/health"
-LARGEST_MESSAGE = 8 << 20  # bytes of one frame's file
-
-_PAGES = {
-    "/": ("page.html", "text/html; charset=utf-8"),
-    "/page.css": ("page.css", "text/css; charset=utf-8"),
-    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
-}
-# The page loads nothing from elsewhere, and no other page may frame it.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
-    "connect-src 'self' ws: wss:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
-)
+_BACKLOG = 128  # connections that wait to be accepted
+_GRACE_S = 5  # for which the end waits for answers on their way
 
 
 @dataclass(frozen=True)
@@ -66,45 +49,32 @@ class LiveServer:
         live: LiveSettings | None = None,
     ) -> None:
         """`open_segmenter` is called in the thread that will run the engines."""
-        self._settings, self._live, self._choice = settings or ServerSettings(), live or LiveSettings(), choice
-        self._access = access_for(self._settings.host, self._settings.token)
-        self._sockets: set[ServerConnection] = set()  # of the clients that were let in
-        self._change = threading.Condition()  # guards `_sockets` and `_closing`
-        self._closing = False
-        self._page = {path: _page(name, kind) for path, (name, kind) in _PAGES.items()}
-        self._server = self._listen()
-        self._worker = ThreadPoolExecutor(1, "glus-edge-engines")
+        self._settings = settings = settings or ServerSettings()
+        self._access = access_for(settings.host, settings.token)
+        _check_tls(settings)
+        self.listener = _listening(settings)
+        self._running = threading.Lock()  # held by `run`
         try:
-            self._segmenter = self._worker.submit(open_segmenter).result()
+            self._engines = EngineThread(open_segmenter, choice)
         except BaseException:
-            self._server.socket.close()
-            self._worker.shutdown()
+            self.listener.close()
             raise
-
-    @property
-    def address(self) -> str:
-        """Where the page is, with its token."""
-        host, port = self._server.socket.getsockname()[:2]
-        scheme = "http" if self._settings.certificate is None else "https"
-        shown = f"[{host}]" if ":" in host else host
-        return f"{scheme}://{shown}:{port}/" + (f"?token={self._access.token}" if self._access.token else "")
+        self.app = LiveApp(self._engines, self._access, settings.clients, live or LiveSettings())
+        self._uvicorn = _Uvicorn(_config(settings, self.app), self.app)
+        self.address = self._address()  # where the page is, with its token
 
     def run(self) -> None:
-        """Answers until `close`."""
-        self._server.serve_forever()
+        """Answers until `close`, SIGINT or SIGTERM; in the main thread these then raise as they do without a server."""
+        with self._running:
+            self._uvicorn.run([self.listener])
 
     def close(self) -> None:
-        """Says goodbye to the clients and lets go of the engines."""
-        with self._change:
-            self._closing = True
-            leaving = list(self._sockets)
-        for socket in leaving:  # before websockets 17 its own shutdown leaves them alone
-            socket.close(CloseCode.GOING_AWAY)
-        self._server.shutdown()
-        with self._change:
-            self._change.wait_for(lambda: not self._sockets)
-        self._worker.submit(self._segmenter.close).result()
-        self._worker.shutdown()
+        """Says goodbye to the clients and releases the engines."""
+        self._uvicorn.should_exit = True
+        with self._running:
+            self.listener.close()
+        self.app.close()
+        self._engines.close()
 
     def __enter__(self) -> "LiveServer":
         return self
@@ -114,97 +84,68 @@ class LiveServer:
     ) -> None:
         self.close()
 
-    def _listen(self) -> Server:
-        settings = self._settings
-        try:
-            return serve(
-                self._client,
-                settings.host,
-                settings.port,
-                ssl=_tls(settings.certificate, settings.key),
-                process_request=self._response,
-                server_header=None,
-                compression=None,  # JPEG and PNG do not get smaller
-                max_size=LARGEST_MESSAGE,
-            )
-        except (OSError, OverflowError) as error:
-            said = getattr(error, "strerror", None) or error
-            raise InputError(
-                f"{settings.host}:{settings.port}: cannot listen there ({said}), expected an address of this machine "
-                "and a free port; see --host and --port"
-            ) from error
-
-    def _response(self, connection: ServerConnection, request: Request) -> Response | None:
-        """A page, a refusal, or None: go on to a live session."""
-        path, _, query = request.path.partition("?")
-        if path in self._page:
-            return self._page[path]
-        if path not in (LIVE, HEALTH):
-            return connection.respond(HTTPStatus.NOT_FOUND, f"expected /, {LIVE} or {HEALTH}\n")
-        token = dict(parse_qsl(query)).get("token")
-        refusal = self._access.refusal(request.headers.get("Host"), request.headers.get("Origin"), token)
-        if refusal is not None:
-            return connection.respond(HTTPStatus.FORBIDDEN, refusal + "\n")
-        return self._health() if path == HEALTH else None
-
-    def _health(self) -> Response:
-        document = {
-            "status": "ok",
-            "version": version("glus-edge"),
-            "source": None if self._live.source is None else self._live.source_name,
-            "most_sentences": self._live.most_sentences,
-            "most_clients": self._settings.clients,
-        }
-        return _answer(json.dumps(document).encode(), "application/json")
-
-    def _client(self, socket: ServerConnection) -> None:
-        with self._change:
-            closing, full = self._closing, len(self._sockets) >= self._settings.clients
-            if not closing and not full:
-                self._sockets.add(socket)
-        if closing:
-            socket.close(CloseCode.GOING_AWAY)
-        elif full:
-            socket.close(CloseCode.TRY_AGAIN_LATER, f"no place is free: {self._settings.clients} at once")
-        else:
-            try:
-                LiveConnection(socket, self._worker, self._open_session, self._live).run()
-            finally:
-                with self._change:
-                    self._sockets.discard(socket)
-                    self._change.notify_all()
-
-    def _open_session(self) -> LiveSession:
-        return self._segmenter.stream([], **asdict(self._choice))
+    def _address(self) -> str:
+        host, port = self.listener.getsockname()[:2]
+        scheme = "http" if self._settings.certificate is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{port}/" + (f"?token={self._access.token}" if self._access.token else "")
 
 
-def _page(name: str, kind: str) -> Response:
-    return _answer(files("glus_edge.runtime.serving").joinpath(name).read_bytes(), kind)
+class _Uvicorn(uvicorn.Server):
+    """Clients are told that the server goes away, before their connections are closed."""
+
+    def __init__(self, config: uvicorn.Config, app: LiveApp) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._app.say_goodbye()
+        await super().shutdown(sockets)
 
 
-def _answer(body: bytes, kind: str) -> Response:
-    headers = {
-        "Content-Type": kind,
-        "Content-Length": str(len(body)),
-        "Content-Security-Policy": _POLICY,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",  # the address may hold the token
-        "Cache-Control": "no-cache",
-        "Connection": "close",
-    }
-    return Response(HTTPStatus.OK, "OK", Headers(headers), body)
+def _config(settings: ServerSettings, app: LiveApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app.asgi,
+        loop="asyncio",
+        http=Http,
+        ws=WebSockets,
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,  # JPEG and PNG do not get smaller
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_S,
+        ssl_certfile=settings.certificate,
+        ssl_keyfile=settings.key,
+    )
 
 
-def _tls(certificate: Path | None, key: Path | None) -> ssl.SSLContext | None:
+def _listening(settings: ServerSettings) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            settings.host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        return socket.create_server((str(address[0]), settings.port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError, UnicodeError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise InputError(
+            f"{settings.host}:{settings.port}: cannot listen there ({said}), expected an address of this machine "
+            "and a free port; see --host and --port"
+        ) from error
+
+
+def _check_tls(settings: ServerSettings) -> None:
+    certificate, key = settings.certificate, settings.key
     if certificate is None:
         if key is not None:
             raise InputError(f"key: got {key} without a certificate, expected both; see --certificate")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        return
     try:
-        context.load_cert_chain(certificate, key)
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
         raise InputError(
             f"{certificate}: cannot be used as a certificate ({error}), expected PEM files of a certificate and its key"
         ) from error
-    return context

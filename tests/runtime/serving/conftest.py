@@ -24,4 +24,4 @@ def pictures() -> list[Picture]:
 def _places_are_free(request: pytest.FixtureRequest) -> None:
     if "server" in request.fixturenames:
         opened = request.getfixturevalue("server")
-        until(lambda: not opened._sockets)
+        until(lambda: not opened.app.connections)
