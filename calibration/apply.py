@@ -17,7 +17,7 @@ from glus_edge.calibration.methods.graph_matrices import graph_matrices
 from glus_edge.calibration.methods.norm_groups import NormGroup, norm_groups, with_shifts
 from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits
 from glus_edge.calibration.recipe import SCALES, SOURCE, Recipe, used_scales
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.export.language.scaled_weights import GROUPS, ScaledWeights, useful_scales
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import GraphEntry, Manifest

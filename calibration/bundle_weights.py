@@ -7,8 +7,8 @@ import numpy as np
 import onnx
 import torch
 
-from glus_edge.export.language.language_graph import RMS_NORM_EPS, ROPE_THETA
-from glus_edge.export.language.language_weights import is_language_matrix
+from glus_edge.export.language.graph import RMS_NORM_EPS, ROPE_THETA
+from glus_edge.export.language.weights import is_language_matrix
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import BundleError
 

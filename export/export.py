@@ -13,22 +13,22 @@ from tokenizers import Tokenizer
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
 from glus_edge.export.checkpoint.vision_tower import VisionTower
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.export.language.token_embedding import write_token_embedding
 from glus_edge.export.options import ExportOptions
-from glus_edge.export.parity.half_range import LARGEST, LayerPeaks
-from glus_edge.export.parity.language_parity import (
+from glus_edge.export.parity.comparison import measure_parity
+from glus_edge.export.parity.float16_range import LARGEST, LayerPeaks
+from glus_edge.export.parity.language import (
     LanguageAnswers,
     LanguageQuestions,
     measure_language_parity,
     reference_answers,
 )
 from glus_edge.export.parity.language_reference import LanguageReference
-from glus_edge.export.parity.parity import measure_parity
 from glus_edge.export.parity.portability import ALL, RUNTIME, portability_findings
 from glus_edge.export.parity.sample_frames import sample_frames
 from glus_edge.export.parity.stored_weights import StoredWeights
-from glus_edge.export.parity.vision_parity import FRAMES, vision_cases
+from glus_edge.export.parity.vision import FRAMES, vision_cases
 from glus_edge.export.provenance import provenance
 from glus_edge.export.staging import resumable_folder
 from glus_edge.export.tokenizer.tokenizer import write_tokenizer
@@ -178,7 +178,7 @@ class _Export:
         questions = self._questions(prompt, frames)
         stored, peaks = StoredWeights(self.checkpoint, self.options.weights, self.options.compute), LayerPeaks()
         half = self.options.compute == "float16"
-        observe = partial(peaks.see, "language_model") if half else None
+        observe = partial(peaks.record, "language_model") if half else None
         answers = reference_answers(LanguageReference(stored, self.modules.dimensions, observe), questions)
         if self.options.weights in QUANTISED:
             self._note_quantisation(questions, answers[0])
@@ -186,7 +186,7 @@ class _Export:
         path, signature = self.folder / "language_model.onnx", self.signatures["language_model"]
         parity = {"language_model": measure_language_parity(path, signature, self.options.compute, questions, answers)}
         self.report("running the other graphs in torch")
-        with peaks.watching(self.modules.graphs() if half else {}):
+        with peaks.recording(self.modules.graphs() if half else {}):
             cases = vision_cases(self.modules, frames, answers[-1].segment_embedding)
         self._note_overflows(peaks)
         self.modules.release()

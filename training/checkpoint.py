@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glus_edge.training.model.network import CLIP_MEAN, CLIP_STD, SAM2_CONFIG, Glus, TowerSizes
+from glus_edge.runtime.pixels.normalization import CLIP_MEAN, CLIP_STD
+from glus_edge.training.model.network import SAM2_CONFIG, Glus, TowerSizes
 from glus_edge.training.model.score_head import ScoreHead
 from glus_edge.training.model.tokenizer import NanoTokenizer
 

@@ -18,7 +18,7 @@ from torch import nn
 from glus_edge.benchmarks.gpu.random_bundle import COMPUTE, WEIGHTS
 from glus_edge.benchmarks.instruments.counting_engine import axis_sizes
 from glus_edge.benchmarks.instruments.graph_work import GraphWork, Work
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.export.synthetic.blocks import SyntheticBlocks
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.export.synthetic.weights import CONSTANT
@@ -28,7 +28,7 @@ from glus_edge.export.vision.layers import in_dtype
 from glus_edge.export.vision.mask_decoder import MaskDecoder
 from glus_edge.export.vision.memory_attention import MemoryAttention
 from glus_edge.export.vision.memory_encoder import MemoryEncoder
-from glus_edge.export.vision.sam2_model import built
+from glus_edge.export.vision.sam2_model import build_sam2
 from glus_edge.export.vision.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
@@ -164,7 +164,7 @@ def _case(bundle: Bundle, graph: str, calls: list[RecordedCall], seconds: dict[s
 
 @cache
 def _sam2_modules(size: str) -> dict[str, nn.Module]:
-    sam2 = built(SIZES[size].sam2_tree()).requires_grad_(False)
+    sam2 = build_sam2(SIZES[size].sam2_tree()).requires_grad_(False)
     kinds = (ImageEncoder, MemoryAttention, MaskDecoder, MemoryEncoder)
     names = ("image_encoder", "memory_attention", "mask_decoder", "memory_encoder")
     return {name: kind(sam2) for name, kind in zip(names, kinds, strict=True)}

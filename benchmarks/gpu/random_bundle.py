@@ -4,15 +4,15 @@ from pathlib import Path
 
 import numpy as np
 
-from glus_edge.export.synthetic.config import CLIP_MEAN, CLIP_STD
 from glus_edge.export.synthetic.sizes import ADDED_TOKENS, SyntheticSize
 from glus_edge.export.synthetic.tokenizer import write_synthetic_tokenizer
 from glus_edge.export.synthetic.weights import CONSTANT
 from glus_edge.export.tokenizer.tokenizer import write_tokenizer
-from glus_edge.export.vision.dimensions import SAM_MEAN, SAM_STD, model_dimensions
+from glus_edge.export.vision.dimensions import model_dimensions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, GraphEntry, ImageSettings, Manifest
 from glus_edge.runtime.bundle.signatures import GRAPHS
+from glus_edge.runtime.pixels.normalization import CLIP_MEAN, CLIP_STD, SAM_MEAN, SAM_STD
 
 COMPUTE, WEIGHTS = "float16", "int4"  # of the graphs, and of the language model's matrices
 
@@ -30,7 +30,6 @@ def random_bundle(size: SyntheticSize, folder: Path) -> Bundle:
     table = random.standard_normal((language.vocabulary_size, language.hidden_size), np.float32).astype(COMPUTE)
     table[:, 0] = CONSTANT  # which is what makes [SEG] win
     np.save(folder / "token_embedding.npy", table)
-    mean, std = CLIP_MEAN, CLIP_STD
     return Bundle(
         folder,
         Manifest(
@@ -38,7 +37,7 @@ def random_bundle(size: SyntheticSize, folder: Path) -> Bundle:
             name="random weights",
             model=dimensions,
             prompt=prompt,
-            clip=ImageSettings(vision.image_size, (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])),
+            clip=ImageSettings(vision.image_size, CLIP_MEAN, CLIP_STD),
             sam=ImageSettings(dimensions.image_size, SAM_MEAN, SAM_STD),
             graphs={graph: _graph(graph) for graph in GRAPHS},
             tokenizer=_file("tokenizer.json"),

@@ -18,7 +18,7 @@ from glus_edge.export.checkpoint.tensor_names import language_shapes
 from glus_edge.export.checkpoint.vision_tower import vision_shapes
 from glus_edge.export.synthetic.sizes import SyntheticSize
 from glus_edge.export.synthetic.weights import language_tensor, random_tensor
-from glus_edge.export.vision.sam2_model import built
+from glus_edge.export.vision.sam2_model import build_sam2
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.utils.stopwatch import Stopwatch
@@ -80,7 +80,7 @@ class RandomSource:
                 return random_tensor(name, pictures[name], generator)
 
         stopwatch = _Waiting(torch.cuda.synchronize if place.device == "cuda" else lambda: None)
-        sam2 = ReferenceSam2(built(size.sam2_tree()), bundle.manifest.memory, stopwatch, place)
+        sam2 = ReferenceSam2(build_sam2(size.sam2_tree()), bundle.manifest.memory, stopwatch, place)
         return Parts(ReferenceLanguage(size.language, size.vision, language, tower, place), sam2, stopwatch)
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from glus_edge.benchmarks.instruments.graph_work import GraphWork
 from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.export.checkpoint.language_config import LanguageConfig
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.export.synthetic.blocks import SyntheticBlocks
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 

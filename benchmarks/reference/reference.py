@@ -18,7 +18,7 @@ from glus_edge.benchmarks.reference.reference_sam2 import ReferenceSam2
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
 from glus_edge.export.checkpoint.sam2_config import sam2_config
 from glus_edge.export.checkpoint.vision_tower import VisionTower
-from glus_edge.export.vision.sam2_model import built, load_weights
+from glus_edge.export.vision.sam2_model import build_sam2, load_weights
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.language.conversation import Conversation, rows_from_prompt
@@ -65,7 +65,7 @@ class ReferenceSource:
                 f"{bundle.directory} has; give the checkpoint the bundle was exported from"
             )
         language = ReferenceLanguage(config, tower.config, checkpoint.tensor, tower.weights.tensor)
-        sam2 = built(sam2_config(self.sam2_config))
+        sam2 = build_sam2(sam2_config(self.sam2_config))
         load_weights(sam2, checkpoint, manifest.provenance.get("fuser_gamma", "").startswith("reference"))
         return Parts(language, ReferenceSam2(sam2, manifest.memory, stopwatch), stopwatch)
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from glus_edge.calibration.methods.awq import POWERS, Round, search_scale
 from glus_edge.calibration.statistics.row_statistics import RowStatistics
-from glus_edge.export.language.language_weights import LanguageConstants, LanguageWeights
 from glus_edge.export.language.scaled_weights import GROUPS, ScaledGroup, ScaledWeights
+from glus_edge.export.language.weights import LanguageConstants, LanguageWeights
 from glus_edge.export.parity.language_reference import LanguageReference
 from glus_edge.export.parity.stored_weights import StoredWeights, rounded
 from glus_edge.runtime.bundle.signatures import ModelDimensions

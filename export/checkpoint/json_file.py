@@ -34,7 +34,7 @@ class JsonObject:
             raise CheckpointError(f"{path}: got a JSON {type(values).__name__}, expected an object")
         return cls(path, values)
 
-    def whole(self, key: str, default: int | None = None, maximum: int = 1 << 24) -> int:
+    def integer(self, key: str, default: int | None = None, maximum: int = 1 << 24) -> int:
         """An integer from 1 to `maximum`."""
         value = self.values.get(key)
         value = default if value is None else value
@@ -58,7 +58,7 @@ class JsonObject:
             raise self.error(key, "a text")
         return value
 
-    def fixed(self, key: str, expected: object, why: str) -> None:
+    def require(self, key: str, expected: object, why: str) -> None:
         """Absent, null, or exactly `expected`."""
         value = self.values.get(key)
         if value is not None and (value != expected or type(value) is not type(expected)):

@@ -22,7 +22,7 @@ REQUIRED = {
 
 def sam2_config(name_or_path: str) -> dict[str, Any]:
     """The `model` tree of a configuration. Raises CheckpointError where it is unknown, unreadable or not of SAM 2.0."""
-    path = _path_of(name_or_path)
+    path = _config_path(name_or_path)
     try:
         text = path.read_text(encoding="utf-8")
         if len(text) > MAXIMUM_BYTES:
@@ -45,7 +45,7 @@ def sam2_config(name_or_path: str) -> dict[str, Any]:
     return model
 
 
-def _path_of(name_or_path: str) -> Path:
+def _config_path(name_or_path: str) -> Path:
     name = name_or_path.removesuffix(".yaml")
     if name in OFFICIAL_NAMES:
         package = find_spec("sam2")

@@ -62,11 +62,11 @@ def check_tensors(weights: WeightFolder, expected: Mapping[str, tuple[int, ...]]
     """
     beginnings = tuple(ignored)
 
-    def matters(name: str) -> bool:
+    def is_checked(name: str) -> bool:
         return not name.startswith(beginnings) and not name.endswith("rotary_emb.inv_freq")
 
-    names = [name for name in weights.names() if matters(name)]
-    wanted = {name: shape for name, shape in expected.items() if matters(name)}
+    names = [name for name in weights.names() if is_checked(name)]
+    wanted = {name: shape for name, shape in expected.items() if is_checked(name)}
     missing = [name for name in wanted if name not in weights]
     left_over = [name for name in names if name not in wanted]
     mis_shaped = [

@@ -89,16 +89,16 @@ def _config(whole: JsonObject) -> VisionConfig:
     config = whole.child("vision_config") or whole
     # What a file leaves out is the default of CLIPVisionConfig.
     vision = VisionConfig(
-        width=config.whole("hidden_size", 768, maximum=1 << 16),
-        mlp_width=config.whole("intermediate_size", 3072, maximum=1 << 18),
-        layers=config.whole("num_hidden_layers", 12, maximum=512),
-        heads=config.whole("num_attention_heads", 12, maximum=1024),
-        image_size=config.whole("image_size", 224, maximum=1 << 13),
-        patch_size=config.whole("patch_size", 32, maximum=1 << 10),
+        width=config.integer("hidden_size", 768, maximum=1 << 16),
+        mlp_width=config.integer("intermediate_size", 3072, maximum=1 << 18),
+        layers=config.integer("num_hidden_layers", 12, maximum=512),
+        heads=config.integer("num_attention_heads", 12, maximum=1024),
+        image_size=config.integer("image_size", 224, maximum=1 << 13),
+        patch_size=config.integer("patch_size", 32, maximum=1 << 10),
         layer_norm_eps=config.number("layer_norm_eps", 1e-5),
         activation=config.text("hidden_act", "quick_gelu"),
     )
-    config.fixed("num_channels", 3, "frames are RGB")
+    config.require("num_channels", 3, "frames are RGB")
     if vision.activation not in ("quick_gelu", "gelu"):
         raise config.error("hidden_act", "quick_gelu or gelu")
     if vision.width % vision.heads:
@@ -112,8 +112,8 @@ def _config(whole: JsonObject) -> VisionConfig:
 
 def _image_settings(settings: JsonObject, config: VisionConfig) -> ImageSettings:
     for key in ("do_resize", "do_center_crop", "do_normalize", "do_rescale"):
-        settings.fixed(key, True, "GLUS resizes, crops and normalises")
-    settings.fixed("resample", BICUBIC, "GLUS resizes bicubically")
+        settings.require(key, True, "GLUS resizes, crops and normalises")
+    settings.require("resample", BICUBIC, "GLUS resizes bicubically")
     factor = settings.number("rescale_factor", 1 / 255)
     if abs(factor * 255 - 1) > 1e-6:
         raise settings.error("rescale_factor", "1/255")
@@ -128,10 +128,10 @@ def _image_settings(settings: JsonObject, config: VisionConfig) -> ImageSettings
 def _side(settings: JsonObject, key: str, names: tuple[str, ...]) -> int:
     sizes = settings.child(key)
     if sizes is None:
-        return settings.whole(key, maximum=1 << 13)
+        return settings.integer(key, maximum=1 << 13)
     # `size` of some files is {height, width} too; the sides are equal or the file is not CLIP's.
     names = names if names[0] in sizes.values else ("height", "width")
-    sides = {sizes.whole(name, maximum=1 << 13) for name in names}
+    sides = {sizes.integer(name, maximum=1 << 13) for name in names}
     if len(sides) != 1:
         raise settings.error(key, "one side")
     return sides.pop()

@@ -40,7 +40,7 @@ class TensorInfo(NamedTuple):
     dtype: torch.dtype
 
 
-def tensors_of(path: Path) -> Mapping[str, torch.Tensor]:
+def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     """The tensors of a file, memory-mapped where the format allows: they hold the map, so copy what is to stay.
 
     Raises CheckpointError naming the file where it is missing, cut off, holds code, or is no mapping of names to
@@ -68,9 +68,9 @@ def tensors_of(path: Path) -> Mapping[str, torch.Tensor]:
     return loaded
 
 
-def infos_of(path: Path) -> dict[str, TensorInfo]:
+def tensor_infos(path: Path) -> dict[str, TensorInfo]:
     """Shape and dtype of every tensor of a file."""
-    return {name: TensorInfo(tuple(tensor.shape), tensor.dtype) for name, tensor in tensors_of(path).items()}
+    return {name: TensorInfo(tuple(tensor.shape), tensor.dtype) for name, tensor in read_tensors(path).items()}
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from glus_edge.export.checkpoint.json_file import JsonObject
-from glus_edge.export.checkpoint.weight_file import TensorInfo, infos_of, tensors_of
+from glus_edge.export.checkpoint.weight_file import TensorInfo, read_tensors, tensor_infos
 from glus_edge.runtime.errors import CheckpointError
 
 # In the order in which transformers looks for them.
@@ -24,8 +24,8 @@ class WeightFolder:
         self.folder = folder
         self._files: dict[str, Path] = {}
         self._infos: dict[str, TensorInfo] = {}
-        for path, names in _files_of(folder).items():
-            infos = infos_of(path)
+        for path, names in _weight_files(folder).items():
+            infos = tensor_infos(path)
             for name in names or infos:
                 if name not in infos:
                     raise CheckpointError(f"{path}: does not hold {name}, which the index says it does; copy it again")
@@ -62,7 +62,7 @@ class WeightFolder:
         path = self._files[name]
         if path != self._open_path or self._read_bytes > REMAP_BYTES:
             self.release()
-            self._open_tensors = dict(tensors_of(path))
+            self._open_tensors = dict(read_tensors(path))
             self._open_path = path
         copy = self._open_tensors[name].detach().clone(memory_format=torch.contiguous_format)
         self._read_bytes += copy.nbytes
@@ -78,20 +78,20 @@ class WeightFolder:
         return self._infos[name]
 
 
-def _files_of(folder: Path) -> dict[Path, set[str]]:
+def _weight_files(folder: Path) -> dict[Path, set[str]]:
     """The weight files of a folder, each with the names its index promises (none without an index)."""
     for layout in LAYOUTS:
         path = folder / layout
         if not path.is_file():
             continue
-        return _shards_of(path) if layout.endswith(".json") else {path: set()}
+        return _indexed_shards(path) if layout.endswith(".json") else {path: set()}
     raise CheckpointError(
         f"{folder}: has no weights, expected {LAYOUTS[2]}, {LAYOUTS[0]} or shards with {LAYOUTS[3]}; "
         "give the folder that holds config.json and the weights"
     )
 
 
-def _shards_of(index: Path) -> dict[Path, set[str]]:
+def _indexed_shards(index: Path) -> dict[Path, set[str]]:
     weight_map = JsonObject.read(index).child("weight_map")
     if weight_map is None or not weight_map.values:
         raise CheckpointError(f"{index}: weight_map: got nothing, expected the file of every tensor")

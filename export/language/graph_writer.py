@@ -108,7 +108,7 @@ class GraphWriter:
             self._initializers[name] = tensor
         return name
 
-    def whole(self, *values: int) -> str:
+    def int64(self, *values: int) -> str:
         """An int64 vector, as shapes and axes are given."""
         return self.constant("whole_" + "_".join(map(str, values)), np.array(values, np.int64))
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from glus_edge.export.language.language_weights import LanguageConstants, LanguageWeights
+from glus_edge.export.language.weights import LanguageConstants, LanguageWeights
 
 
 class ScaledGroup(NamedTuple):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from glus_edge.export.language.language_weights import LanguageWeights
+from glus_edge.export.language.weights import LanguageWeights
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 
 Observe = Callable[[str, torch.Tensor], None]  # a matrix's name and the rows [B, T, K] it is about to multiply

@@ -55,9 +55,9 @@ def portability_findings(path: Path) -> list[Finding]:
     """Every finding of an ONNX file; its external weights are not read."""
     model = onnx.load(path, load_external_data=False)
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    findings = [*_of_model(model)]
+    findings = [*_model_findings(model)]
     for tensor in constants.values():
-        findings += _of_constant(tensor)
+        findings += _constant_findings(tensor)
     for node in model.graph.node:
         if node.domain not in ("", "ai.onnx"):
             findings.append(Finding("standard-domain", node.name, f"{node.domain}.{node.op_type} is not ONNX", ALL))
@@ -71,7 +71,7 @@ Attributes = dict[str, object]
 Constants = dict[str, onnx.TensorProto]
 
 
-def _of_model(model: onnx.ModelProto) -> Iterator[Finding]:
+def _model_findings(model: onnx.ModelProto) -> Iterator[Finding]:
     for opset in model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version > MAXIMUM_OPSET:
             yield Finding("opset", model.graph.name, f"opset {opset.version} is above {MAXIMUM_OPSET}", ALL[:3])
@@ -82,7 +82,7 @@ def _of_model(model: onnx.ModelProto) -> Iterator[Finding]:
             yield _type_finding(value.name, value.type.tensor_type.elem_type)
 
 
-def _of_constant(tensor: onnx.TensorProto) -> Iterator[Finding]:
+def _constant_findings(tensor: onnx.TensorProto) -> Iterator[Finding]:
     if tensor.data_type in REFUSED_TYPES or tensor.data_type == TYPES.UINT8:
         yield _type_finding(tensor.name, tensor.data_type)
     if tensor.data_type not in (TYPES.FLOAT, TYPES.FLOAT16) or tensor.data_location == TYPES.EXTERNAL:
@@ -109,7 +109,7 @@ def _cast(node: onnx.NodeProto, attributes: Attributes, constants: Constants) ->
 def _embedded_constant(node: onnx.NodeProto, attributes: Attributes, constants: Constants) -> Iterator[Finding]:
     for value in attributes.values():
         if isinstance(value, onnx.TensorProto):
-            yield from (finding._replace(node=node.name) for finding in _of_constant(value))
+            yield from (finding._replace(node=node.name) for finding in _constant_findings(value))
 
 
 def _resize(node: onnx.NodeProto, attributes: Attributes, constants: Constants) -> Iterator[Finding]:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from glus_edge.export.language.language_weights import LanguageConstants, LanguageWeights, is_language_matrix
 from glus_edge.export.language.quantise import (
     int4_block_size,
     int4_from_weights,
@@ -13,6 +12,7 @@ from glus_edge.export.language.quantise import (
     int8_scales,
     weights_from_int4,
 )
+from glus_edge.export.language.weights import LanguageConstants, LanguageWeights, is_language_matrix
 
 SLICE_ELEMENTS = 16 * 1024 * 1024  # of a matrix worked on at a time
 

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.export.checkpoint.tensor_names import language_shapes
-from glus_edge.export.language.language_graph import VOCABULARY_MULTIPLE
-from glus_edge.export.language.language_weights import is_language_matrix
+from glus_edge.export.language.graph import VOCABULARY_MULTIPLE
 from glus_edge.export.language.quantise import INT4_MAXIMUM, Int4Blocks
+from glus_edge.export.language.weights import is_language_matrix
 from glus_edge.export.synthetic.weights import SEGMENT_GAIN, language_tensor
 
 _CODE_STD = math.sqrt(INT4_MAXIMUM * (INT4_MAXIMUM + 1) / 3)  # of whole numbers from -7 to 7, all as frequent
@@ -25,7 +25,7 @@ _SLACK_BYTES = 1 << 20  # of codes beyond those of the largest matrix: where a m
 
 
 class SyntheticBlocks:
-    """See glus_edge.export.language.language_weights.LanguageWeights; `blocks` is the BlockSource that belongs to it."""
+    """See glus_edge.export.language.weights.LanguageWeights; `blocks` is the BlockSource that belongs to it."""
 
     def __init__(self, config: LanguageConfig, segment_id: int, seed: int = 0) -> None:
         self.config = config
@@ -43,7 +43,7 @@ class SyntheticBlocks:
         shape = self._shapes[name]
         if is_language_matrix(name):
             return torch.empty(shape, device="meta")
-        generator = torch.Generator().manual_seed(self._seed_of(name))
+        generator = torch.Generator().manual_seed(self._seed_for(name))
         return language_tensor(name, shape, self.config, self._segment_id, generator)
 
     def blocks(
@@ -52,13 +52,13 @@ class SyntheticBlocks:
         """A whole matrix [N, K], its values of standard deviation 1 / sqrt(K)."""
         columns, rows = weight.shape
         count = rows * columns // 2
-        start = self._seed_of(name) % (len(self._codes) - count)
+        start = self._seed_for(name) % (len(self._codes) - count)
         packed = self._codes[start : start + count]
         step = 1 / (math.sqrt(rows) * _CODE_STD)
         writes = name.endswith(("o_proj.weight", "down_proj.weight"))  # to the residual stream
         if writes:
             step /= math.sqrt(2 * self.config.layers)
-        random = np.random.default_rng(self._seed_of(name))
+        random = np.random.default_rng(self._seed_for(name))
         scales = random.uniform(1 - _SPREAD, 1 + _SPREAD, (rows // block, columns)) * step
         if writes or name == "lm_head.weight":
             # Channel 0 of the residual stream is a constant that no layer writes, and [SEG]'s logit reads it alone.
@@ -71,6 +71,6 @@ class SyntheticBlocks:
                 scales[0, column] = SEGMENT_GAIN / INT4_MAXIMUM
         yield Int4Blocks(packed, scales.astype(dtype))
 
-    def _seed_of(self, name: str) -> int:
+    def _seed_for(self, name: str) -> int:
         # By name, so that a tensor does not depend on what was made before it.
         return zlib.crc32(f"{self._seed} {name}".encode())

@@ -29,7 +29,7 @@ from glus_edge.export.synthetic.weights import (
     rotary_buffers,
     write_weights,
 )
-from glus_edge.export.vision.sam2_model import PREFIX, built
+from glus_edge.export.vision.sam2_model import PREFIX, build_sam2
 from glus_edge.runtime.errors import GlusEdgeError, InputError, OutputError
 
 
@@ -76,7 +76,7 @@ class _Synthetic:
         """Writes everything."""
         tree, language, vision = self._size.sam2_tree(), self._size.language, self._size.vision
         (self._folder / "sam2.yaml").write_text(yaml.safe_dump({"model": tree}), encoding="utf-8")
-        sam2_shapes = {PREFIX + name: tuple(tensor.shape) for name, tensor in built(tree).state_dict().items()}
+        sam2_shapes = {PREFIX + name: tuple(tensor.shape) for name, tensor in build_sam2(tree).state_dict().items()}
         checkpoint, clip = self._folder / "checkpoint", self._folder / "clip"
         checkpoint.mkdir()
         clip.mkdir()

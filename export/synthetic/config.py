@@ -6,9 +6,7 @@ import torch
 
 from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.export.checkpoint.vision_tower import VisionConfig
-
-CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+from glus_edge.runtime.pixels.normalization import CLIP_MEAN, CLIP_STD
 
 
 def language_json(config: LanguageConfig, dtype: torch.dtype) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def preprocessor_json(side: int) -> dict[str, Any]:
         "crop_size": {"height": side, "width": side},
         "resample": 3,
         "rescale_factor": 1 / 255,
-        "image_mean": CLIP_MEAN,
-        "image_std": CLIP_STD,
+        "image_mean": list(CLIP_MEAN),
+        "image_std": list(CLIP_STD),
         "image_processor_type": "CLIPImageProcessor",
     }

@@ -18,7 +18,7 @@ class ClipEncoder(nn.Module):
         self.embeddings = _Embeddings(config)
         self.pre_layrnorm = Float32LayerNorm(config.width, eps=config.layer_norm_eps)
         # hidden_states[-2]: the last layer is never run.
-        self.layers = nn.ModuleList(_Layer(config) for _ in range(config.layers - 1))
+        self.layers = nn.ModuleList(_ClipLayer(config) for _ in range(config.layers - 1))
         self.mm_projector = nn.Linear(config.width, language_width)
 
     @classmethod
@@ -59,7 +59,7 @@ class _Embeddings(nn.Module):
         return torch.cat((first, patches), 1) + self.position_embedding.weight
 
 
-class _Layer(nn.Module):
+class _ClipLayer(nn.Module):
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
         self.layer_norm1 = Float32LayerNorm(config.width, eps=config.layer_norm_eps)

@@ -1,4 +1,4 @@
-"""A model's sizes and pixel statistics, as a bundle's manifest states them. Nothing here needs the sam2 package."""
+"""A model's sizes, as a bundle's manifest states them. Nothing here needs the sam2 package."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,10 +7,6 @@ from glus_edge.export.checkpoint.language_config import LanguageConfig
 from glus_edge.export.checkpoint.vision_tower import VisionConfig
 from glus_edge.export.vision.clip_encoder import POOLED_PATCHES
 from glus_edge.runtime.bundle.signatures import ModelDimensions
-
-# What the SAM 2 image encoder was trained with (sam2.utils.transforms.SAM2Transforms).
-SAM_MEAN = (0.485, 0.456, 0.406)
-SAM_STD = (0.229, 0.224, 0.225)
 
 
 class Sam2Sizes(NamedTuple):

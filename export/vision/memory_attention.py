@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import torch
 from sam2.modeling.memory_attention import MemoryAttention as StockMemoryAttention
+from sam2.modeling.position_encoding import PositionEmbeddingSine
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 from torch import Tensor, nn
 
 from glus_edge.export.vision.layers import with_export_layers
-from glus_edge.export.vision.rotary import RotaryAttention
-from glus_edge.export.vision.sine_positions import sine_positions
+from glus_edge.export.vision.rotary import AxialRotaryAttention
 from glus_edge.runtime.errors import CheckpointError
 
 INPUT_POSITION_WEIGHT = 0.1  # of the position encoding added to the features (sam2.modeling.memory_attention)
@@ -28,7 +29,7 @@ class MemoryAttention(nn.Module):
         super().__init__()
         stock: StockMemoryAttention = sam2.memory_attention
         self.grid: int = sam2.image_size // 16
-        self.layers = nn.ModuleList(_Layer(layer, self.grid) for layer in stock.layers)
+        self.layers = nn.ModuleList(_MemoryLayer(layer, self.grid) for layer in stock.layers)
         self.norm = stock.norm
         with_export_layers(self)
         weight = INPUT_POSITION_WEIGHT if stock.pos_enc_at_input else 0.0
@@ -54,7 +55,14 @@ class MemoryAttention(nn.Module):
         return self.norm(x).transpose(1, 2).unflatten(2, (self.grid, self.grid))  # type: ignore[no-any-return]
 
 
-class _Layer(nn.Module):
+def sine_positions(encoding: PositionEmbeddingSine, grid: int) -> Tensor:
+    """SAM 2's sine position encoding of a square map as a constant, [grid * grid, channels], row by row."""
+    channels = 2 * encoding.num_pos_feats
+    positions: Tensor = encoding(torch.zeros(1, channels, grid, grid))
+    return positions[0].flatten(1).T.contiguous()
+
+
+class _MemoryLayer(nn.Module):
     """sam2.modeling.memory_attention.MemoryAttentionLayer in evaluation mode."""
 
     def __init__(self, stock: Any, grid: int) -> None:
@@ -62,8 +70,8 @@ class _Layer(nn.Module):
         for part in (stock.self_attn, stock.cross_attn_image):
             if not isinstance(part, RoPEAttention):
                 raise CheckpointError(f"SAM 2 configuration: got {type(part).__name__}, expected RoPEAttention")
-        self.self_attn = RotaryAttention(stock.self_attn, grid)
-        self.cross_attn = RotaryAttention(stock.cross_attn_image, grid)
+        self.self_attn = AxialRotaryAttention(stock.self_attn, grid)
+        self.cross_attn = AxialRotaryAttention(stock.cross_attn_image, grid)
         self.linear1, self.linear2, self.activation = stock.linear1, stock.linear2, stock.activation
         self.norm1, self.norm2, self.norm3 = stock.norm1, stock.norm2, stock.norm3
 

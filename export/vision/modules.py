@@ -10,16 +10,17 @@ from glus_edge.export.checkpoint.sam2_config import sam2_config
 from glus_edge.export.checkpoint.tensor_names import SCORE_PREFIX, check_tensors, language_shapes, score_shapes
 from glus_edge.export.checkpoint.vision_tower import VisionTower
 from glus_edge.export.vision.clip_encoder import ClipEncoder
-from glus_edge.export.vision.dimensions import SAM_MEAN, SAM_STD, Sam2Sizes, model_dimensions
+from glus_edge.export.vision.dimensions import Sam2Sizes, model_dimensions
 from glus_edge.export.vision.image_encoder import ImageEncoder
 from glus_edge.export.vision.layers import in_dtype
 from glus_edge.export.vision.mask_decoder import MaskDecoder
 from glus_edge.export.vision.memory_attention import MemoryAttention
 from glus_edge.export.vision.memory_encoder import MemoryEncoder
-from glus_edge.export.vision.sam2_model import PREFIX, UNUSED_PREFIXES, built, load_weights
+from glus_edge.export.vision.sam2_model import PREFIX, UNUSED_PREFIXES, build_sam2, load_weights
 from glus_edge.runtime.bundle.manifest import ImageSettings
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.errors import CheckpointError
+from glus_edge.runtime.pixels.normalization import SAM_MEAN, SAM_STD
 
 # A vision tower saved along with the language model is the stock one, frozen; the folder given is used instead.
 TOLERATED = ("model.vision_tower.", *(PREFIX + name for name in UNUSED_PREFIXES))
@@ -72,7 +73,7 @@ def load_modules(
             f"vision tower {tower.weights.folder}: got width {tower.config.width}, expected mm_hidden_size "
             f"{config.vision_width} of {checkpoint.folder / 'config.json'}; give the tower the checkpoint was trained with"
         )
-    sam2 = built(sam2_config(sam2_name))
+    sam2 = build_sam2(sam2_config(sam2_name))
     if sam2.hidden_dim != config.segment_width:
         raise CheckpointError(
             f"SAM 2 configuration {sam2_name}: got d_model {sam2.hidden_dim}, expected out_dim {config.segment_width} "

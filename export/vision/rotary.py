@@ -9,7 +9,7 @@ from glus_edge.export.vision.layers import attention
 from glus_edge.runtime.errors import CheckpointError
 
 
-class RotaryAttention(nn.Module):
+class AxialRotaryAttention(nn.Module):
     """Attention with axial rotary positions (sam2.modeling.sam.transformer.RoPEAttention).
 
     SAM 2 rotates interleaved pairs of channels (2i, 2i+1) as complex numbers. Here the rows of q_proj and k_proj are

@@ -62,7 +62,7 @@ UNUSED_PREFIXES = (
 REFERENCE_GAMMA = 1e-6  # what is left in the fuser by a loader that renames every key with "gamma" in it
 
 
-def built(config: dict[str, Any]) -> SAM2Base:
+def build_sam2(config: dict[str, Any]) -> SAM2Base:
     """SAM 2 with untrained weights, in evaluation mode. Raises CheckpointError where the tree does not fit it."""
     model = _instance(config, "model")
     if not isinstance(model, SAM2Base):

@@ -30,10 +30,10 @@ TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "int32": torc
 
 def write_graph(name: str, module: nn.Module, signature: GraphSignature, path: Path) -> None:
     """Traces `module` and writes `path`. The bytes depend on the module, the signature and the tools' versions only."""
-    _write(traced(name, module, signature), path)
+    _write(trace_module(name, module, signature), path)
 
 
-def traced(name: str, module: nn.Module, signature: GraphSignature) -> onnx.ModelProto:
+def trace_module(name: str, module: nn.Module, signature: GraphSignature) -> onnx.ModelProto:
     """The ONNX model of a module: inputs, outputs and dynamic axes as the signature says; weights inside."""
     axes = {
         axis: torch.export.Dim(axis, min=bounds.minimum, max=bounds.maximum) for axis, bounds in signature.axes.items()

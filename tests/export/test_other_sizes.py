@@ -10,12 +10,12 @@ import torch
 import yaml
 
 from glus_edge.export.checkpoint.sam2_config import sam2_config
-from glus_edge.export.parity.parity import ParityCase, measure_parity
+from glus_edge.export.parity.comparison import ParityCase, measure_parity
 from glus_edge.export.vision.image_encoder import ImageEncoder
 from glus_edge.export.vision.mask_decoder import MaskDecoder
 from glus_edge.export.vision.memory_attention import MemoryAttention
 from glus_edge.export.vision.memory_encoder import MemoryEncoder
-from glus_edge.export.vision.sam2_model import built
+from glus_edge.export.vision.sam2_model import build_sam2
 from glus_edge.export.vision.trace import write_graph
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 from tests.export import checkpoint_files as files
@@ -53,7 +53,7 @@ def stock(tmp_path_factory):
     path = tmp_path_factory.mktemp("sam2") / "other.yaml"
     path.write_text(yaml.safe_dump({"model": model}))
     torch.manual_seed(0)
-    sam2 = built(sam2_config(str(path))).requires_grad_(False)
+    sam2 = build_sam2(sam2_config(str(path))).requires_grad_(False)
     for name, parameter in sam2.named_parameters():
         if name.endswith("gamma") or "pos_embed" in name or "no_mem_embed" in name:
             parameter.normal_(0, 0.5)

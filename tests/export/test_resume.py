@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.export.staging import resumable_folder
 from glus_edge.runtime.errors import OutputError
 from tests.export.tiny_llama import llama

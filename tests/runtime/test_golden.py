@@ -94,7 +94,7 @@ def test_other_policies_agree_with_exact_until_a_turn_is_dropped(segmenter, poli
 def failing_segmenter(golden_bundle, tmp_path_factory):
     """The golden bundle with the reference's `segfail` row in lm_head: at some steps the answer is not [SEG]."""
     from glus_edge.export.checkpoint.checkpoint import Checkpoint
-    from glus_edge.export.language.language_graph import write_language_model
+    from glus_edge.export.language.graph import write_language_model
 
     class Failing(Checkpoint):
         def tensor(self, name):

@@ -11,14 +11,11 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
+from glus_edge.runtime.pixels.normalization import CLIP_MEAN, CLIP_STD, SAM_MEAN, SAM_STD
 from glus_edge.training.model.language import KeyValue, LanguageSizes, Layer, RMSNorm, rotation_from_positions
 
 SAM2_CONFIG = Path(__file__).parents[1] / "sam2_nano.yaml"
 POOLED_PATCHES = 4  # consecutive patches averaged into one image token
-CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
-CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-SAM_MEAN = (0.485, 0.456, 0.406)
-SAM_STD = (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)

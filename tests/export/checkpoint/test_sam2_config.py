@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from glus_edge.export.checkpoint.sam2_config import OFFICIAL_NAMES, sam2_config
-from glus_edge.export.vision.sam2_model import built
+from glus_edge.export.vision.sam2_model import build_sam2
 from glus_edge.runtime.errors import CheckpointError
 from tests.export import checkpoint_files as files
 
@@ -30,7 +30,7 @@ def test_official_names_are_found_in_the_sam2_package(name, suffix):
 
 
 def test_the_tiny_official_model_builds():
-    model = built(sam2_config("sam2_hiera_t"))
+    model = build_sam2(sam2_config("sam2_hiera_t"))
     assert (model.image_size, model.hidden_dim, model.mem_dim) == (1024, 256, 64)
     assert model.memory_encoder.fuser.layers[0].gamma[0].item() == pytest.approx(1e-6)
 
@@ -62,7 +62,7 @@ def test_sam_2_1_is_refused_by_its_settings(tmp_path):
 def test_only_the_classes_of_sam_2_are_ever_called(tmp_path, target):
     path = changed(tmp_path, "model", "image_encoder", "trunk", "_target_", value=target)
     with pytest.raises(CheckpointError, match=r"image_encoder.trunk|_target_"):
-        built(sam2_config(path))
+        build_sam2(sam2_config(path))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_only_the_classes_of_sam_2_are_ever_called(tmp_path, target):
 def test_a_hostile_or_wrong_value_is_one_line(tmp_path, key, value, part):
     path = changed(tmp_path, "model", "image_encoder", "trunk", key, value=value)
     with pytest.raises(CheckpointError) as caught:
-        built(sam2_config(path))
+        build_sam2(sam2_config(path))
     assert part in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -94,16 +94,16 @@ def test_a_part_of_another_kind_is_named(tmp_path, part, other):
     model = yaml.safe_load(files.SAM2_YAML.read_text())["model"]
     path = changed(tmp_path, "model", part, value=model[other] if other else None)
     if part == other:
-        assert built(sam2_config(path)).hidden_dim == 64
+        assert build_sam2(sam2_config(path)).hidden_dim == 64
         return
     with pytest.raises(CheckpointError, match="SAM 2 configuration: "):
-        built(sam2_config(path))
+        build_sam2(sam2_config(path))
 
 
 @pytest.mark.parametrize("size", [0, -32, 33, 128.0, True])
 def test_an_image_size_no_grid_fits_is_refused(tmp_path, size):
     with pytest.raises(CheckpointError, match=r"expected 16, 1 and a multiple of 32"):
-        built(sam2_config(changed(tmp_path, "model", "image_size", value=size)))
+        build_sam2(sam2_config(changed(tmp_path, "model", "image_size", value=size)))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.runtime.errors import CheckpointError
 from tests.export.language_golden import GOLDEN
 from tests.export.tiny_llama import llama
@@ -56,7 +56,7 @@ STREAMED = """
 import resource, sys
 from pathlib import Path
 import torch
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from tests.export.language_golden import DIMENSIONS
 from tests.export.tiny_llama import Weights
 from dataclasses import replace

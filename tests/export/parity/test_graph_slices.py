@@ -3,8 +3,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from glus_edge.export.parity.comparison import cpu_session
 from glus_edge.export.parity.graph_slices import write_slices
-from glus_edge.export.parity.parity import cpu_session
 from glus_edge.runtime.errors import CheckpointError
 
 pytestmark = pytest.mark.torch

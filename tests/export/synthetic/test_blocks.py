@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from glus_edge.export.checkpoint.tensor_names import language_shapes
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.export.synthetic.blocks import SyntheticBlocks
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.export.synthetic.weights import language_tensor

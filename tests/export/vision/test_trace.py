@@ -11,7 +11,7 @@ from glus_edge.export.vision import trace
 from glus_edge.export.vision.layers import in_dtype
 from glus_edge.export.vision.memory_encoder import MemoryEncoder
 from glus_edge.export.vision.modules import load_modules
-from glus_edge.export.vision.trace import traced, write_graph
+from glus_edge.export.vision.trace import trace_module, write_graph
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS, signatures
 from glus_edge.runtime.errors import CheckpointError
@@ -108,7 +108,7 @@ def test_what_is_written_weight_by_weight_is_the_whole_model(tmp_path):
     modules = golden_modules()
     signature = signatures(modules.dimensions)["memory_encoder"]
     write_graph("memory_encoder", modules.memory_encoder, signature, tmp_path / "graph.onnx")
-    assert onnx.load(tmp_path / "graph.onnx") == traced("memory_encoder", modules.memory_encoder, signature)
+    assert onnx.load(tmp_path / "graph.onnx") == trace_module("memory_encoder", modules.memory_encoder, signature)
 
 
 def test_a_graph_beyond_what_one_file_holds_is_refused_before_it_is_written(tmp_path, monkeypatch):

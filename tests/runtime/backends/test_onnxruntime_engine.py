@@ -19,7 +19,7 @@ pytestmark = pytest.mark.torch
 def int8_bundle(golden_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The golden bundle with its language model in 8 bits."""
     from glus_edge.export.checkpoint.checkpoint import Checkpoint
-    from glus_edge.export.language.language_graph import write_language_model
+    from glus_edge.export.language.graph import write_language_model
 
     whole, folder = Bundle.open(golden_bundle), tmp_path_factory.mktemp("int8")
     for path in golden_bundle.iterdir():

@@ -77,7 +77,7 @@ def test_every_output_is_that_of_the_exported_graph(golden_pair, sentences, pref
 
 @pytest.mark.parametrize("key_value_heads", [1, 2])
 def test_heads_that_share_keys_are_rewritten_too(tmp_path: Path, key_value_heads: int) -> None:
-    from glus_edge.export.language.language_graph import write_language_model
+    from glus_edge.export.language.graph import write_language_model
     from tests.export.tiny_llama import llama
 
     _, dimensions, weights = llama(key_value_heads)

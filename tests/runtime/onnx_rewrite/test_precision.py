@@ -105,7 +105,7 @@ def run(path, bundle, graph, inputs):
 
 def test_quantised_weights_keep_their_scales_as_constants(golden_bundle, tmp_path):
     from glus_edge.export.checkpoint.checkpoint import Checkpoint
-    from glus_edge.export.language.language_graph import write_language_model
+    from glus_edge.export.language.graph import write_language_model
     from tests.runtime.golden import GOLDEN
 
     path = tmp_path / "language_model.onnx"

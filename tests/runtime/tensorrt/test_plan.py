@@ -64,7 +64,7 @@ def test_the_small_models_graphs_compile_in_half_precision_with_an_int4_language
 
 def test_the_int4_language_model_compiles_in_half_precision(tensorrt, golden_bundle, tmp_path):
     from glus_edge.export.checkpoint.checkpoint import Checkpoint
-    from glus_edge.export.language.language_graph import write_language_model
+    from glus_edge.export.language.graph import write_language_model
 
     model, path = Bundle.open(golden_bundle).manifest.model, tmp_path / "language_model.onnx"
     write_language_model(Checkpoint.open(GOLDEN / "checkpoint"), model, path, "float16", "int4")

@@ -16,7 +16,7 @@ from glus_edge.runtime.errors import ParityError
 Tensors = Mapping[str, NDArray[Any]]
 
 # Relative L2 allowed to any output. float32: the same sums in another order. float16: 11 bits, through some fifty
-# layers; a wrong operator is off by 1e-1 or more. An overflow between two nodes is not seen here: half_range.py.
+# layers; a wrong operator is off by 1e-1 or more. An overflow between two nodes is not seen here: float16_range.py.
 TOLERANCES = {"float32": 1e-4, "float16": 2e-2}
 # Whole numbers, as the share that differs: what the stability rule chose, the next token. In half precision the rule's
 # areas may straddle the threshold, and an untrained model's tokens tie: reported there.

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from glus_edge.export.language.graph_writer import ELEMENT_TYPES, GraphWriter
-from glus_edge.export.language.language_weights import LanguageWeights
+from glus_edge.export.language.weights import LanguageWeights
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 
 
@@ -39,10 +39,10 @@ class CachedAttention:
     def shared(cls, graph: GraphWriter, dimensions: ModelDimensions, parts: dict[str, Rotation]) -> "CachedAttention":
         """Append the nodes that all layers share. parts: rotations of 'prefix' [P,1,...], 'past' and 'new'."""
         width = dimensions.head_width
-        head = graph.whole(dimensions.key_value_heads, width)
+        head = graph.int64(dimensions.key_value_heads, width)
         graph.node("Shape", ["inputs_embeds"], "batch/count", start=0, end=1)
         graph.node("Concat", ["prefix/length", "batch/count", head], "batch/prefix_shape", axis=0)
-        graph.node("Concat", ["prefix/length", "batch/count", graph.whole(1, width // 2)], "batch/angles", axis=0)
+        graph.node("Concat", ["prefix/length", "batch/count", graph.int64(1, width // 2)], "batch/angles", axis=0)
         scale = graph.constant("rotary/scale", np.array(1 / math.sqrt(width), np.float32))
         keys, queries, last = [], [], []
         for kind in ("cos", "sin"):
@@ -63,8 +63,8 @@ class CachedAttention:
 
 
 def _masks(graph: GraphWriter, groups: int) -> tuple[str, str]:
-    mask = graph.node("Unsqueeze", ["attention_mask", graph.whole(1)], "mask/all")
-    last = graph.node("Slice", [mask, graph.whole(-1), graph.whole(2**31 - 1), graph.whole(2)], "mask/last")
+    mask = graph.node("Unsqueeze", ["attention_mask", graph.int64(1)], "mask/all")
+    last = graph.node("Slice", [mask, graph.int64(-1), graph.int64(2**31 - 1), graph.int64(2)], "mask/last")
     if groups == 1:
         return mask, last
     # Queries of the heads that share a key stand behind one another: each needs its own copy of the mask's rows.
@@ -74,7 +74,7 @@ def _masks(graph: GraphWriter, groups: int) -> tuple[str, str]:
 
 def last_row(graph: GraphWriter, value: str, name: str) -> str:
     """The last row of [T, ...]: [1, ...]."""
-    return graph.node("Slice", [value, graph.whole(-1), graph.whole(2**31 - 1), graph.whole(0)], name)
+    return graph.node("Slice", [value, graph.int64(-1), graph.int64(2**31 - 1), graph.int64(0)], name)
 
 
 def layer_output(number: int) -> str:
@@ -124,7 +124,7 @@ class Layers:
         graph = self._graph
         weight = graph.vector(weight_name, self._checkpoint.tensor(weight_name), "float32")
         square = graph.node("Pow", [hidden, "norm/square"], f"{name}/square")
-        mean = graph.node("ReduceMean", [square, graph.whole(-1)], f"{name}/mean", keepdims=1)
+        mean = graph.node("ReduceMean", [square, graph.int64(-1)], f"{name}/mean", keepdims=1)
         guarded = graph.node("Add", [mean, "norm/epsilon"], f"{name}/guarded")
         root = graph.node("Sqrt", [guarded], f"{name}/root")
         normal = graph.node("Div", [hidden, root], f"{name}/normal")
@@ -136,14 +136,14 @@ class Layers:
         heads, width = shared.dimensions.language_heads, shared.dimensions.head_width
         kv_heads = shared.dimensions.key_value_heads
         groups = heads // kv_heads
-        split = graph.node("Reshape", [queries, graph.whole(0, 0, heads, width)], f"{at}/query_heads")
+        split = graph.node("Reshape", [queries, graph.int64(0, 0, heads, width)], f"{at}/query_heads")
         turned = self._rotate(split, shared.last_query if last else shared.queries, f"{at}/query")
         if groups == 1:
             query = graph.node("Transpose", [turned], f"{at}/queries", perm=[1, 2, 0, 3])
         else:
-            grouped = graph.node("Reshape", [turned, graph.whole(0, 0, kv_heads, groups, width)], f"{at}/query_groups")
+            grouped = graph.node("Reshape", [turned, graph.int64(0, 0, kv_heads, groups, width)], f"{at}/query_groups")
             moved = graph.node("Transpose", [grouped], f"{at}/query_moved", perm=[1, 2, 3, 0, 4])
-            query = graph.node("Reshape", [moved, graph.whole(0, 0, -1, width)], f"{at}/queries")
+            query = graph.node("Reshape", [moved, graph.int64(0, 0, -1, width)], f"{at}/queries")
         every_key = self._joined(f"prefix_key_{number}", f"past_key_{number}", keys, f"{at}/key")
         every_value = self._joined(f"prefix_value_{number}", f"past_value_{number}", values, f"{at}/value")
         rotated = self._rotate(every_key, shared.keys, f"{at}/key")
@@ -157,13 +157,13 @@ class Layers:
         if groups == 1:
             rows = graph.node("Transpose", [mixed], f"{at}/mixed_rows", perm=[2, 0, 1, 3])
         else:
-            ungrouped = graph.node("Reshape", [mixed, graph.whole(0, 0, groups, -1, width)], f"{at}/mixed_groups")
+            ungrouped = graph.node("Reshape", [mixed, graph.int64(0, 0, groups, -1, width)], f"{at}/mixed_groups")
             rows = graph.node("Transpose", [ungrouped], f"{at}/mixed_rows", perm=[3, 0, 1, 2, 4])
-        return graph.node("Reshape", [rows, graph.whole(0, 0, heads * width)], f"{at}/attended")
+        return graph.node("Reshape", [rows, graph.int64(0, 0, heads * width)], f"{at}/attended")
 
     def _joined(self, prefix: str, past: str, new: str, name: str) -> str:
         graph = self._graph
-        unsqueezed = graph.node("Unsqueeze", [prefix, graph.whole(1)], f"{name}_prefix")
+        unsqueezed = graph.node("Unsqueeze", [prefix, graph.int64(1)], f"{name}_prefix")
         expanded = graph.node("Expand", [unsqueezed, self._attention.batch], f"{name}_prefix_expanded")
         return graph.node("Concat", [expanded, past, new], f"{name}_all", axis=0)
 
@@ -186,7 +186,7 @@ class Layers:
     def _heads(self, value: str, name: str) -> str:
         shared = self._attention.dimensions
         return self._graph.node(
-            "Reshape", [value, self._graph.whole(0, 0, shared.key_value_heads, shared.head_width)], name
+            "Reshape", [value, self._graph.int64(0, 0, shared.key_value_heads, shared.head_width)], name
         )
 
     def _add(self, hidden: str, change: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
-from glus_edge.export.language.language_graph import write_language_model
+from glus_edge.export.language.graph import write_language_model
 from glus_edge.runtime.bundle.signatures import signatures
 from tests.export.language_golden import (
     DIMENSIONS,

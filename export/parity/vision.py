@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from glus_edge.export.parity.parity import ParityCase, Tensors
+from glus_edge.export.parity.comparison import ParityCase, Tensors
 from glus_edge.export.vision.modules import TorchModules
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.video.frame import Frame

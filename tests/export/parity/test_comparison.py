@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 
-from glus_edge.export.parity.parity import TOLERANCES, ParityCase, measure_parity, parity_entry
+from glus_edge.export.parity.comparison import TOLERANCES, ParityCase, measure_parity, parity_entry
 from glus_edge.export.parity.sample_frames import sample_frames
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS

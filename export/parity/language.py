@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from glus_edge.export.language.language_layers import layer_output
+from glus_edge.export.language.layers import layer_output
+from glus_edge.export.parity.comparison import cpu_session, parity_entry
 from glus_edge.export.parity.graph_slices import write_slices
 from glus_edge.export.parity.language_reference import LanguageReference
-from glus_edge.export.parity.parity import cpu_session, parity_entry
 from glus_edge.runtime.bundle.manifest import ParityEntry, PromptSettings, WindowSettings
 from glus_edge.runtime.bundle.signatures import GraphSignature, ModelDimensions
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding

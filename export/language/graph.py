@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from glus_edge.export.language.graph_writer import BlockSource, GraphWriter, rounded_blocks
-from glus_edge.export.language.language_layers import CachedAttention, Layers, Rotation
-from glus_edge.export.language.language_weights import LanguageWeights
+from glus_edge.export.language.layers import CachedAttention, Layers, Rotation
+from glus_edge.export.language.weights import LanguageWeights
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 
 VOCABULARY_MULTIPLE = 64
@@ -80,10 +80,10 @@ def _attention(graph: GraphWriter, checkpoint: LanguageWeights, dimensions: Mode
     graph.constant("rotary/frequencies", frequencies.numpy())
 
     graph.node("Shape", ["prefix_key_0"], "prefix/length", start=0, end=1)
-    graph.node("Squeeze", ["prefix/length", graph.whole(0)], "prefix/count")
+    graph.node("Squeeze", ["prefix/length", graph.int64(0)], "prefix/count")
     zero, one = graph.constant("zero", np.array(0, np.int64)), graph.constant("one", np.array(1, np.int64))
     graph.node("Range", [zero, "prefix/count", one], "prefix/range")
-    graph.node("Unsqueeze", ["prefix/range", graph.whole(1)], "prefix/positions")  # [P, 1]
+    graph.node("Unsqueeze", ["prefix/range", graph.int64(1)], "prefix/positions")  # [P, 1]
     graph.node("Transpose", ["past_positions"], "past/positions", perm=[1, 0])  # [S, B]
     graph.node("Transpose", ["positions"], "new/positions", perm=[1, 0])  # [T, B]
     parts = {part: _rotation(graph, f"{part}/positions", part) for part in ("prefix", "past", "new")}
@@ -93,14 +93,14 @@ def _attention(graph: GraphWriter, checkpoint: LanguageWeights, dimensions: Mode
 def _rotation(graph: GraphWriter, positions: str, name: str) -> Rotation:
     """Cosines and sines [rows, B, 1, Dh/2] float32 of positions [rows, B]."""
     graph.node("Cast", [positions], f"{name}/positions_fp32", to=1)
-    graph.node("Unsqueeze", [f"{name}/positions_fp32", graph.whole(2, 3)], f"{name}/positions_4d")
+    graph.node("Unsqueeze", [f"{name}/positions_fp32", graph.int64(2, 3)], f"{name}/positions_4d")
     angles = graph.node("Mul", [f"{name}/positions_4d", "rotary/frequencies"], f"{name}/angles")
     return Rotation(graph.node("Cos", [angles], f"{name}/cos"), graph.node("Sin", [angles], f"{name}/sin"))
 
 
 def _heads(graph: GraphWriter, checkpoint: LanguageWeights, last: str) -> None:
     """segment_embedding and next_token from the last row [1, B, L], final norm applied."""
-    graph.node("Squeeze", [last, graph.whole(0)], "last_row")  # [B, L]
+    graph.node("Squeeze", [last, graph.int64(0)], "last_row")  # [B, L]
     weight = checkpoint.tensor("lm_head.weight")
     vocabulary = len(weight)
     # TensorRT takes no int4 matrix with an odd number of columns, and GLUS has 32003 tokens: rows of zeros are added,
@@ -108,7 +108,7 @@ def _heads(graph: GraphWriter, checkpoint: LanguageWeights, last: str) -> None:
     padding = -vocabulary % VOCABULARY_MULTIPLE
     weight = torch.nn.functional.pad(weight, (0, 0, 0, padding))
     graph.linear("last_row", "lm_head.weight", weight, "lm_head")
-    cut = ["lm_head", graph.whole(0), graph.whole(vocabulary), graph.whole(1)]
+    cut = ["lm_head", graph.int64(0), graph.int64(vocabulary), graph.int64(1)]
     graph.node("Slice", cut, "lm_head/vocabulary")
     graph.node("Cast", ["lm_head/vocabulary"], "logits", to=1)
     graph.node("ArgMax", ["logits"], "next_token_int64", axis=-1, keepdims=0)
@@ -129,7 +129,7 @@ def _score_head(graph: GraphWriter, checkpoint: LanguageWeights) -> None:
         value = _dense(graph, checkpoint, value, "score_fcs", step)
         if step < 4:
             value = graph.node("Relu", [value], f"score_fcs/{step}/relu")
-    graph.node("Squeeze", [value, graph.whole(1)], "score_fcs/score")  # [B]
+    graph.node("Squeeze", [value, graph.int64(1)], "score_fcs/score")  # [B]
     graph.node("Cast", ["score_fcs/score"], "frame_score", to=1)
 
 

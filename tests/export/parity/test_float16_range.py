@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from glus_edge.export.export import _Export
-from glus_edge.export.parity import half_range
-from glus_edge.export.parity.half_range import LayerPeak, LayerPeaks
+from glus_edge.export.parity import float16_range
+from glus_edge.export.parity.float16_range import LayerPeak, LayerPeaks
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from tests.conftest import export_golden
@@ -30,7 +30,7 @@ class Block(nn.Module):
 
 def watched(gain: float, sign: float = 1.0) -> LayerPeaks:
     peaks, block = LayerPeaks(), Block(gain)
-    with peaks.watching({"image_encoder": nn.Sequential(Block(1.0), block)}), torch.inference_mode():
+    with peaks.recording({"image_encoder": nn.Sequential(Block(1.0), block)}), torch.inference_mode():
         for size in (1.0, 2.0, 0.5):
             nn.Sequential(Block(1.0), block)(torch.full((1, 4), sign * size))
     return peaks
@@ -40,7 +40,7 @@ def test_no_number_is_beyond_and_hides_nothing() -> None:
     peaks = LayerPeaks()
     for graph, values in (("clip_encoder", (float("nan"), 1.0)), ("image_encoder", (1.0, float("nan")))):
         for value in values:
-            peaks.see(graph, f"layer of {value}", torch.tensor([value]))
+            peaks.record(graph, f"layer of {value}", torch.tensor([value]))
     assert {graph: peak.layer for graph, peak in peaks.beyond().items()} == dict.fromkeys(
         ("clip_encoder", "image_encoder"), "layer of nan"
     )
@@ -58,7 +58,7 @@ def test_layers_within_half_precision_are_not() -> None:
 
 def test_nothing_is_watched_any_more_behind_the_block() -> None:
     peaks, block = LayerPeaks(), Block(1.0)
-    with peaks.watching({"image_encoder": block}):
+    with peaks.recording({"image_encoder": block}):
         pass
     block(torch.full((1, 4), 1e6))
     assert peaks.beyond() == {}
@@ -66,9 +66,9 @@ def test_nothing_is_watched_any_more_behind_the_block() -> None:
 
 def test_what_matrices_read_is_seen_of_each_graph_apart() -> None:
     peaks = LayerPeaks()
-    peaks.see("language_model", "a", torch.tensor([1e5, 0.0]))
-    peaks.see("language_model", "b", torch.tensor([-2e5]))
-    peaks.see("clip_encoder", "c", torch.ones(3))
+    peaks.record("language_model", "a", torch.tensor([1e5, 0.0]))
+    peaks.record("language_model", "b", torch.tensor([-2e5]))
+    peaks.record("clip_encoder", "c", torch.ones(3))
     assert peaks.beyond() == {"language_model": LayerPeak("b", 2e5)}
 
 
@@ -77,7 +77,7 @@ def test_an_overflow_is_told_and_noted() -> None:
     export = _Export.__new__(_Export)
     export.report, export.notes = said.append, {}
     peaks = LayerPeaks()
-    peaks.see("image_encoder", "trunk.blocks.3.mlp", torch.tensor([7e4]))
+    peaks.record("image_encoder", "trunk.blocks.3.mlp", torch.tensor([7e4]))
     export._note_overflows(peaks)
     (line,) = said
     assert line.startswith("warning: image_encoder: trunk.blocks.3.mlp reaches 7.0e+04 on the frames compared")
@@ -85,7 +85,7 @@ def test_an_overflow_is_told_and_noted() -> None:
 
 
 def test_an_export_in_half_precision_looks_into_every_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(half_range, "LARGEST", 0.0)
+    monkeypatch.setattr(float16_range, "LARGEST", 0.0)
     bundle = Bundle.open(export_golden(tmp_path / "bundle", precision="fp16"))
     noted = {name for name in bundle.manifest.provenance if name.startswith("overflow_of_")}
     assert noted == {f"overflow_of_{name}" for name in GRAPHS}

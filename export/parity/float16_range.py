@@ -26,7 +26,7 @@ class LayerPeaks:
     def __init__(self) -> None:
         self._found: dict[str, LayerPeak] = {}
 
-    def see(self, graph: str, layer: str, values: torch.Tensor) -> None:
+    def record(self, graph: str, layer: str, values: torch.Tensor) -> None:
         """Notes the largest magnitude of what a layer gives, or a matrix reads."""
         value = max(abs(bound.item()) for bound in values.detach().aminmax())
         value = math.inf if math.isnan(value) else value  # NaN is larger than nothing, and would hide what comes later
@@ -38,15 +38,15 @@ class LayerPeaks:
         return {graph: peak for graph, peak in self._found.items() if peak.value > LARGEST}
 
     @contextmanager
-    def watching(self, graphs: Mapping[str, nn.Module]) -> Iterator[None]:
+    def recording(self, graphs: Mapping[str, nn.Module]) -> Iterator[None]:
         """While it is open, every tensor that a layer of these modules gives is seen."""
 
         def hook(graph: str, layer: str) -> Callable[[nn.Module, Any, Any], None]:
-            def seen(module: nn.Module, inputs: Any, output: Any) -> None:
+            def record_output(module: nn.Module, inputs: Any, output: Any) -> None:
                 if isinstance(output, torch.Tensor):
-                    self.see(graph, layer, output)
+                    self.record(graph, layer, output)
 
-            return seen
+            return record_output
 
         handles = [
             layer.register_forward_hook(hook(graph, name or graph))
