@@ -49,6 +49,11 @@ _BENCHMARKS = {
         "where a frame's milliseconds go, against the reference and the machine's limit",
         _WITH_TORCH,
     ),
+    "gpu": Command(
+        "glus_edge.benchmarks.gpu.command",
+        "every graph on this NVIDIA GPU, by every backend that is here, against the roofline and torch",
+        "pip install 'glus-edge[export]'",
+    ),
     "precisions": Command(
         "glus_edge.calibration.precisions_command",
         "what each precision costs in J&F and saves in bytes",
@@ -141,6 +146,7 @@ def _run(argv: list[str]) -> int:
             module = cast(CommandModule, importlib.import_module(command.module))
             module.configure(chosen)
         arguments = parser.parse_args(argv)
+        arguments.argv = argv  # a benchmark's record holds it
         assert module is not None, "argparse lets nothing but a known command through"
         return module.run(arguments)
     except ModuleNotFoundError as error:

@@ -1,21 +1,23 @@
-"""The graphs that the GPU benchmark runs: a bundle's on the inputs of a clip, or ones of any size with random weights."""
+"""The graphs that the GPU benchmark runs: a bundle's on the inputs of a video, or ones of any size with random weights."""
 
 import math
 import multiprocessing
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 from torch import nn
 
-from glus_edge.benchmarks.gpu.random_bundle import COMPUTE, WEIGHTS
+from glus_edge.benchmarks.gpu.random_bundle import COMPUTE
+from glus_edge.benchmarks.gpu.random_weights import RandomWeights
+from glus_edge.benchmarks.gpu.row import GpuRow, failure_note
 from glus_edge.benchmarks.instruments.counting_engine import axis_sizes
 from glus_edge.benchmarks.instruments.graph_work import GraphWork, Work
 from glus_edge.export.language.graph import write_language_model
@@ -23,12 +25,7 @@ from glus_edge.export.synthetic.blocks import SyntheticBlocks
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.export.synthetic.weights import CONSTANT
 from glus_edge.export.vision.clip_encoder import ClipEncoder
-from glus_edge.export.vision.image_encoder import ImageEncoder
 from glus_edge.export.vision.layers import in_dtype
-from glus_edge.export.vision.mask_decoder import MaskDecoder
-from glus_edge.export.vision.memory_attention import MemoryAttention
-from glus_edge.export.vision.memory_encoder import MemoryEncoder
-from glus_edge.export.vision.sam2_model import build_sam2
 from glus_edge.export.vision.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
@@ -36,7 +33,7 @@ from glus_edge.runtime.device.device import HostArray
 from glus_edge.runtime.engine_build.builder import PRECISIONS
 from glus_edge.runtime.engine_build.float32_reference import RecordedCall, record_reference
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
-from glus_edge.runtime.errors import EngineError, OutputError
+from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
 from glus_edge.runtime.utils.machine import memory, usable_threads
 
@@ -60,36 +57,62 @@ class Case:
     seconds: dict[str, float] = field(default_factory=dict)  # what making it took: 'write', 'reference'
 
 
-def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> Iterator[Case]:
-    """The graphs of a bundle on what a clip gives them."""
+@dataclass(frozen=True)
+class FailedCase:
+    """A graph that could not be made."""
+
+    graph: str
+    note: str  # why
+
+    def row(self, backend: str) -> GpuRow:
+        """That of a backend which would have run it."""
+        return GpuRow(backend, self.graph, "", note=self.note)
+
+
+def bundle_cases(bundle: Bundle, frames: int, graphs: Iterable[str]) -> Iterator[Case | FailedCase]:
+    """The graphs of a bundle on what a video gives them."""
     start = time.perf_counter()
-    calls = record_reference(bundle, ProbeVideo(frames), [SENTENCE], calls_per_graph=2).calls
+    try:
+        calls = record_reference(bundle, ProbeVideo(frames), [SENTENCE], calls_per_graph=2).calls
+    except Exception as error:  # noqa: BLE001 - a benchmark's rows say what failed
+        yield from (FailedCase(graph, failure_note(error)) for graph in graphs)
+        return
     seconds = {"reference": time.perf_counter() - start}  # of all, charged to the first
     for graph in graphs:
         yield _case(bundle, graph, calls[graph], seconds)
         seconds = {}
 
 
-def random_cases(size: str, bundle: Bundle, graphs: Iterable[str], workers: int | None = None) -> Iterator[Case]:
+def random_cases(
+    size: str, bundle: Bundle, graphs: Iterable[str], workers: int | None = None
+) -> Iterator[Case | FailedCase]:
     """The graphs of a `random_bundle`, written and computed by processes of their own; in the order given.
 
     Their weights, and so their masks, mean nothing. `workers`: processes; None for as many as threads and memory allow,
-    0 to make them in this one. EngineError: a process was ended.
+    0 to make them in this one.
     """
     workers = _workers() if workers is None else workers
     if not workers:
-        yield from (random_case(size, bundle, graph) for graph in graphs)
+        yield from (_case_or_failure(size, graph, partial(random_case, size, bundle, graph)) for graph in graphs)
         return
     context = multiprocessing.get_context("spawn")  # a fork would copy the threads of CUDA and ONNX Runtime half-way
     with ProcessPoolExecutor(workers, context, _hide_gpu) as pool:
-        try:
-            for made in [pool.submit(random_case, size, bundle, graph) for graph in graphs]:
-                yield made.result()
-        except BrokenProcessPool as error:
-            raise EngineError(
-                f"--size {size}: a process that makes its graphs was ended, most likely for want of memory; "
-                "free some, or give a smaller --size"
-            ) from error
+        futures = {graph: pool.submit(random_case, size, bundle, graph) for graph in graphs}
+        for graph, future in futures.items():
+            yield _case_or_failure(size, graph, future.result)
+
+
+def _case_or_failure(size: str, graph: str, make: Callable[[], Case]) -> Case | FailedCase:
+    try:
+        return make()
+    except BrokenProcessPool:
+        return FailedCase(
+            graph,
+            f"--size {size}: a process that makes its graphs was ended, most likely for want of memory; free some, or "
+            "give a smaller --size",
+        )
+    except Exception as error:  # noqa: BLE001 - whatever one graph comes to, the others' rows are wanted
+        return FailedCase(graph, failure_note(error))
 
 
 def random_case(size: str, bundle: Bundle, graph: str) -> Case:
@@ -98,8 +121,13 @@ def random_case(size: str, bundle: Bundle, graph: str) -> Case:
     path, chosen = bundle.graph_path(graph), SIZES[size]
     try:
         if graph == "language_model":
-            source = SyntheticBlocks(chosen.language, bundle.manifest.prompt.segment_token_id)
-            write_language_model(source, bundle.manifest.model, path, COMPUTE, WEIGHTS, blocks=source.blocks)
+            weights, segment_id = bundle.manifest.graphs[graph].weights, bundle.manifest.prompt.segment_token_id
+            if weights == "int4":
+                blocks = SyntheticBlocks(chosen.language, segment_id)
+                write_language_model(blocks, bundle.manifest.model, path, COMPUTE, weights, blocks=blocks.blocks)
+            else:
+                source = RandomWeights(chosen.language, segment_id)
+                write_language_model(source, bundle.manifest.model, path, COMPUTE, weights)
         else:
             write_graph(graph, in_dtype(_module(size, graph), TORCH_TYPES[COMPUTE]), bundle.signature(graph), path)
     except OSError as error:
@@ -164,6 +192,13 @@ def _case(bundle: Bundle, graph: str, calls: list[RecordedCall], seconds: dict[s
 
 @cache
 def _sam2_modules(size: str) -> dict[str, nn.Module]:
+    # Imported here: the sam2 package is needed for its own four graphs alone.
+    from glus_edge.export.vision.image_encoder import ImageEncoder
+    from glus_edge.export.vision.mask_decoder import MaskDecoder
+    from glus_edge.export.vision.memory_attention import MemoryAttention
+    from glus_edge.export.vision.memory_encoder import MemoryEncoder
+    from glus_edge.export.vision.sam2_model import build_sam2
+
     sam2 = build_sam2(SIZES[size].sam2_tree()).requires_grad_(False)
     kinds = (ImageEncoder, MemoryAttention, MaskDecoder, MemoryEncoder)
     names = ("image_encoder", "memory_attention", "mask_decoder", "memory_encoder")

@@ -16,7 +16,7 @@ from glus_edge.runtime.segmenter import Segmenter
 if TYPE_CHECKING:
     from glus_edge.benchmarks.reference.reference import Reference
 
-TORCH = "torch"  # the baseline's name among backends
+
 POLICY = "window"
 MOST_BLOCKS = 3
 

@@ -14,12 +14,13 @@ from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, GraphEn
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.pixels.normalization import CLIP_MEAN, CLIP_STD, SAM_MEAN, SAM_STD
 
-COMPUTE, WEIGHTS = "float16", "int4"  # of the graphs, and of the language model's matrices
+COMPUTE = "float16"  # of the graphs
 
 
-def random_bundle(size: SyntheticSize, folder: Path) -> Bundle:
+def random_bundle(size: SyntheticSize, folder: Path, weights: str = "int4") -> Bundle:
     """Writes tokenizer and embeddings to `folder`; the graphs its manifest names are for others to write.
 
+    `weights`: of the language model's matrices, 'int4', 'int8' or 'fp16'.
     Nothing is hashed: such a bundle is used by the process that made it, and cannot be opened by another.
     """
     language, vision = size.language, size.vision
@@ -39,17 +40,17 @@ def random_bundle(size: SyntheticSize, folder: Path) -> Bundle:
             prompt=prompt,
             clip=ImageSettings(vision.image_size, CLIP_MEAN, CLIP_STD),
             sam=ImageSettings(dimensions.image_size, SAM_MEAN, SAM_STD),
-            graphs={graph: _graph(graph) for graph in GRAPHS},
+            graphs={graph: _graph(graph, weights) for graph in GRAPHS},
             tokenizer=_file("tokenizer.json"),
             token_embedding=_file("token_embedding.npy"),
         ),
     )
 
 
-def _graph(name: str) -> GraphEntry:
+def _graph(name: str, weights: str) -> GraphEntry:
     if name != "language_model":
         return GraphEntry(_file(f"{name}.onnx"), COMPUTE, "fp16")
-    return GraphEntry(_file(f"{name}.onnx"), COMPUTE, WEIGHTS, _file(f"{name}.onnx.data"))
+    return GraphEntry(_file(f"{name}.onnx"), COMPUTE, weights, _file(f"{name}.onnx.data"))
 
 
 def _file(name: str) -> FileEntry:

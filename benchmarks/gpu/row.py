@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from glus_edge.runtime.errors import GlusEdgeError
+
 WARM_UP = 5  # calls not counted
 MEASURED = 25
+LONGEST_NOTE = 300  # characters
 
 _COLUMNS = (("p50 ms", 9), ("p90 ms", 9), ("cosine", 10), ("rel. L2", 10), ("share", 7), ("plan MB", 9))
 HEADER = f"{'backend':<18}{'graph':<18}{'':<12}" + "".join(f"{name:>{width}}" for name, width in _COLUMNS)
@@ -34,7 +37,13 @@ def row_of_times(row: GpuRow, times: Sequence[float], **others: Any) -> GpuRow:
     return replace(row, p50_ms=statistics.median(times), p90_ms=statistics.quantiles(times, n=10)[-1], **others)
 
 
-def described(row: GpuRow) -> str:
+def failure_note(error: Exception) -> str:
+    """What a row says that could not be measured, on one line: the error's type and text, of ours the text alone."""
+    text = " ".join(str(error).split())[:LONGEST_NOTE]
+    return text if isinstance(error, GlusEdgeError) else f"{type(error).__name__}: {text}"
+
+
+def table_line(row: GpuRow) -> str:
     """One line of the table."""
     figures = [(row.p50_ms, ".3f", 9), (row.p90_ms, ".3f", 9), (row.cosine, ".5f", 10), (row.relative_l2, ".1e", 10)]
     figures += [(row.share, ".0%", 7), (row.plan_mb, ".1f", 9)]

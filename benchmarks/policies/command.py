@@ -23,8 +23,8 @@ from glus_edge.benchmarks.datasets.generated_dataset import GeneratedDataset
 from glus_edge.benchmarks.instruments.environment import environment
 from glus_edge.benchmarks.policies.caching_engine import CachingBackend
 from glus_edge.benchmarks.policies.journal import FORMAT, PolicyJournal
-from glus_edge.benchmarks.policies.list import EVERY_5, FITTED, FIXED, NAMES, ORACLE, fitted_threshold
 from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
+from glus_edge.benchmarks.policies.rule_list import EVERY_5, FITTED, FIXED, NAMES, ORACLE, fitted_threshold
 from glus_edge.benchmarks.policies.table import call_rate, policy_figures, policy_table
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from glus_edge.benchmarks.accuracy.bootstrap import Key, PairedDifference, paired_bootstrap
 from glus_edge.benchmarks.accuracy.evaluation import KINDS, SentenceScore, summary
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET
-from glus_edge.benchmarks.policies.list import EVERY_5, EXACT
+from glus_edge.benchmarks.policies.rule_list import EVERY_5, EXACT
 
 
 @dataclass(frozen=True)

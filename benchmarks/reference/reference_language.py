@@ -10,6 +10,7 @@ from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig, LlamaModel
 
 from glus_edge.export.checkpoint.language_config import LanguageConfig
+from glus_edge.export.checkpoint.vision_tower import PREFIX as CLIP_PREFIX
 from glus_edge.export.checkpoint.vision_tower import VisionConfig
 from glus_edge.export.vision.clip_encoder import POOLED_PATCHES
 
@@ -66,8 +67,8 @@ class ReferenceLanguage:
                 )
             )
             self._llama = llama(language)
-        _fill(self._clip, tower_tensor, "")
-        _fill(self._llama, tensor, "model.")
+        fill(self._clip, tower_tensor, missing_prefix(self._clip, CLIP_PREFIX))
+        fill(self._llama, tensor, "model.")
         self._weights = {
             name: self.place.of(tensor(name))
             for name in (
@@ -98,7 +99,14 @@ class ReferenceLanguage:
         return functional.linear(rows, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
 
-def _fill(module: nn.Module, tensor: TensorSource, prefix: str) -> None:
+def missing_prefix(module: nn.Module, prefix: str) -> str:
+    """What turns a module's names into those of its files: transformers 5 has dropped `vision_model.`, which files keep."""
+    name, _ = next(module.named_parameters())
+    return "" if name.startswith(prefix) else prefix
+
+
+def fill(module: nn.Module, tensor: TensorSource, prefix: str) -> None:
+    """Copies every parameter's values from the tensor of its name behind `prefix`; none is trained any more."""
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             parameter.copy_(tensor(prefix + name))

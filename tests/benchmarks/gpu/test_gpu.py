@@ -2,6 +2,9 @@
 
 import contextlib
 import json
+import os
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 
@@ -13,22 +16,24 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 from glus_edge.benchmarks.gpu import cases as gpu_cases
 from glus_edge.benchmarks.gpu import command as gpu
 from glus_edge.benchmarks.gpu import frames as gpu_frames
-from glus_edge.benchmarks.gpu import onnxruntime as gpu_onnxruntime
-from glus_edge.benchmarks.gpu import tensorrt as gpu_tensorrt
-from glus_edge.benchmarks.gpu.cases import bundle_cases, random_cases
+from glus_edge.benchmarks.gpu import onnxruntime_rows as gpu_onnxruntime
+from glus_edge.benchmarks.gpu import tensorrt_rows as gpu_tensorrt
+from glus_edge.benchmarks.gpu.cases import FailedCase, bundle_cases, random_cases
 from glus_edge.benchmarks.gpu.clock import BuildDeadline, Clock
 from glus_edge.benchmarks.gpu.frames import Frames, reference_frames
-from glus_edge.benchmarks.gpu.onnxruntime import onnxruntime_rows
+from glus_edge.benchmarks.gpu.onnxruntime_rows import onnxruntime_rows
 from glus_edge.benchmarks.gpu.random_bundle import random_bundle
-from glus_edge.benchmarks.gpu.tensorrt import TensorRtBench
-from glus_edge.benchmarks.gpu.torch import RandomSource, baseline_frames
+from glus_edge.benchmarks.gpu.settings import BACKENDS, ORDER
+from glus_edge.benchmarks.gpu.tensorrt_rows import TensorRtBench
+from glus_edge.benchmarks.gpu.torch_rows import RandomSource, baseline_frames
 from glus_edge.benchmarks.instruments.device_peak import measure_device_peak
 from glus_edge.benchmarks.reference.reference import Reference
 from glus_edge.benchmarks.reference.reference_language import Place
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
-from glus_edge.runtime.errors import EngineError, OutputError
+from glus_edge.runtime.cli import main
+from glus_edge.runtime.errors import EngineError
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.tensorrt_double import tensorrt_double
 
@@ -55,7 +60,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cases(bundle):
-    return list(random_cases("tiny", bundle, gpu.ORDER, workers=0))
+    return list(random_cases("tiny", bundle, ORDER, workers=0))
 
 
 def doubles(bundle, clock, library="tensorrt"):
@@ -64,8 +69,8 @@ def doubles(bundle, clock, library="tensorrt"):
 
 
 def test_graphs_with_random_weights_have_all_that_a_row_needs(bundle, cases):
-    assert sorted(gpu.ORDER) == sorted(GRAPHS)
-    assert [case.graph for case in cases] == list(gpu.ORDER)
+    assert sorted(ORDER) == sorted(GRAPHS)
+    assert [case.graph for case in cases] == list(ORDER)
     assert [case.precision for case in cases] == ["fp16, int4", *["fp16"] * 5]
     for case in cases:
         assert all(np.isfinite(values).all() for values in case.calls[0].outputs.values()), case.graph
@@ -95,8 +100,29 @@ def test_a_process_that_was_ended_is_one_clear_line(bundle, monkeypatch):
             raise BrokenProcessPool
 
     monkeypatch.setattr(gpu_cases, "ProcessPoolExecutor", lambda *_: contextlib.nullcontext(Ended()))
-    with pytest.raises(EngineError, match="--size tiny: a process that makes its graphs was ended"):
-        list(random_cases("tiny", bundle, gpu.ORDER))
+    failures = list(random_cases("tiny", bundle, ORDER))
+    assert [failure.graph for failure in failures] == list(ORDER)
+    assert all("--size tiny: a process that makes its graphs was ended" in failure.note for failure in failures)
+
+
+def test_a_graph_that_cannot_be_made_is_a_row_and_the_others_are_made(bundle, monkeypatch):
+    def broken(graph, *_):
+        raise KeyError(f"no weight of {graph}")
+
+    monkeypatch.setattr(gpu_cases, "write_graph", broken)
+    language, encoder = random_cases("tiny", bundle, ["language_model", "clip_encoder"], workers=0)
+    assert language.graph == "language_model"
+    assert language.calls
+    row = encoder.row("tensorrt")
+    assert (row.backend, row.graph, row.note) == ("tensorrt", "clip_encoder", "KeyError: 'no weight of clip_encoder'")
+
+
+@pytest.mark.parametrize("weights", ["int8", "fp16"])
+def test_the_language_model_is_made_in_other_weights_too(tmp_path, weights):
+    other = random_bundle(SIZES["tiny"], tmp_path, weights)
+    (case,) = random_cases("tiny", other, ["language_model"], workers=0)
+    assert case.precision == ("fp16" if weights == "fp16" else "fp16, int8")
+    assert case.calls[0].outputs["next_token"].tolist() == [other.manifest.prompt.segment_token_id]
 
 
 def test_every_graph_gets_a_row_and_frames_run_through_all_of_them(bundle, cases):
@@ -105,7 +131,7 @@ def test_every_graph_gets_a_row_and_frames_run_through_all_of_them(bundle, cases
         bench.build(case)
     bench.build_pixels()
     rows = list(bench.rows(cases))
-    assert [row.graph for row in rows] == ["peak", *gpu.ORDER]
+    assert [row.graph for row in rows] == ["peak", *ORDER]
     assert "TFLOP/s" in rows[0].note
     for row in rows[1:]:
         assert row.p50_ms == row.p90_ms == 1.0  # the double's clock
@@ -168,14 +194,14 @@ def test_outputs_that_are_not_numbers_are_not_hidden_by_others_that_are(cases, m
     assert np.isnan([row.cosine, row.relative_l2]).all()
 
 
-@pytest.mark.parametrize("error", ["EPFail", "InvalidArgument", "InvalidGraph"])
+@pytest.mark.parametrize("error", ["EPFail", "InvalidArgument", "InvalidGraph", "Fail"])
 def test_a_graph_that_a_provider_refuses_is_a_row_that_says_so(cases, monkeypatch, error):
     def refuse(*_, **__):
         raise getattr(ort_errors, error)("no kernel\nfor it")
 
     monkeypatch.setattr(gpu_onnxruntime.onnxruntime, "InferenceSession", refuse)
     (row,) = onnxruntime_rows(cases[-1:], Clock(PLENTY), "CPUExecutionProvider")
-    assert (row.note, row.p50_ms) == ("no kernel for it", None)
+    assert (row.note, row.p50_ms) == (f"{error}: no kernel for it", None)
 
 
 def test_a_disk_without_room_for_the_graphs_is_said(bundle, monkeypatch):
@@ -183,8 +209,9 @@ def test_a_disk_without_room_for_the_graphs_is_said(bundle, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(gpu_cases, "write_language_model", full)
-    with pytest.raises(OutputError, match=r"\(No space left on device\), expected room for the graphs"):
-        list(random_cases("tiny", bundle, ["language_model"], workers=0))
+    (failure,) = random_cases("tiny", bundle, ["language_model"], workers=0)
+    assert isinstance(failure, FailedCase)
+    assert "(No space left on device), expected room for the graphs" in failure.note
 
 
 @pytest.mark.parametrize(
@@ -192,11 +219,12 @@ def test_a_disk_without_room_for_the_graphs_is_said(bundle, monkeypatch):
     [
         (["--frames", "0"], "--frames: got 0, expected more than 0"),
         (["--seconds", "nan"], "--seconds: got nan"),
-        (["--json", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
+        (["--seconds", "inf"], "--seconds: got inf"),
+        (["--output", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
     ],
 )
 def test_a_wrong_argument_is_one_line(arguments, message, capsys):
-    assert gpu.main(arguments) == 2
+    assert main(["bench", "gpu", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
@@ -246,13 +274,62 @@ def test_nothing_is_made_where_nothing_can_run_it(monkeypatch, capsys, tmp_path)
     monkeypatch.setattr(gpu, "open_cuda", missing)
     monkeypatch.setattr(gpu_cases, "random_case", None)
     target = tmp_path / "record.json"
-    assert gpu.main(["--size", "tiny", "--json", str(target)]) == 0
+    assert main(["bench", "gpu", "--size", "tiny", "--output", str(target)]) == 0
     record = json.loads(target.read_text())
     assert {row["backend"] for row in record["rows"]} == {"torch", "tensorrt", "tensorrt-rtx", "onnxruntime-cuda"}
     assert all(row["note"] and row["p50_ms"] is None for row in record["rows"])
     assert (record["budget_s"], record["frames"]) == (300, [])
     assert set(record["phases"]) == {"bundle"}
-    assert "expected" in capsys.readouterr().out
+    assert record["command_line"][:4] == ["glus-edge", "bench", "gpu", "--size"]
+    assert record["settings"]["backends"] == list(BACKENDS)
+    assert main(["bench", "gpu", "--size", "tiny", "--output", str(target)]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("error", [RuntimeError("Failed to dlopen libcuda.so.1"), KeyError("a name")])
+def test_a_backend_that_fails_in_any_way_is_a_row_and_the_run_goes_on(monkeypatch, tmp_path, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(gpu, "load_tensorrt", fail)
+    target = tmp_path / "record.json"
+    assert main(["bench", "gpu", "--size", "tiny", "--output", str(target)]) == 0
+    rows = [row for row in json.loads(target.read_text())["rows"] if row["backend"].startswith("tensorrt")]
+    assert [row["note"] for row in rows] == [f"{type(error).__name__}: {error}"] * 2
+
+
+# ONNX Runtime on the CPU stands in for its CUDA provider.
+ON_THE_CPU = """
+import runpy
+from glus_edge.benchmarks.gpu import command, onnxruntime_rows
+command.provider_missing = lambda: ""
+onnxruntime_rows.onnxruntime_rows.__defaults__ = ("CPUExecutionProvider",)
+runpy.run_module("glus_edge.benchmarks.gpu", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_it_runs_from_a_checkout_without_av_and_sam2(tmp_path):
+    for package in ("av", "sam2", "hydra", "omegaconf", "iopath"):
+        (tmp_path / f"{package}.py").write_text(
+            f"raise ModuleNotFoundError('No module named {package}', name={package!r})"
+        )
+    target = tmp_path / "record.json"
+    done = subprocess.run(
+        [sys.executable, "-c", ON_THE_CPU, "--size", "tiny", "--output", str(target)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {(row["backend"], row["graph"]): row for row in json.loads(target.read_text())["rows"]}
+    assert "No module named sam2" in rows["torch", ""]["note"]
+    for graph in GRAPHS:
+        row = rows["onnxruntime-cuda", graph]
+        if graph in ("language_model", "clip_encoder"):
+            assert row["p50_ms"] > 0, row
+        else:
+            assert row["note"] == "ModuleNotFoundError: No module named sam2"
 
 
 def test_a_whole_run_builds_with_what_is_here_and_compares_frames(golden_bundle, monkeypatch, capsys, tmp_path):
@@ -260,10 +337,10 @@ def test_a_whole_run_builds_with_what_is_here_and_compares_frames(golden_bundle,
     monkeypatch.setattr(gpu, "open_cuda", lambda: cuda)
     monkeypatch.setattr(gpu, "load_tensorrt", lambda library: tensorrt_double(cuda, library))
     target = tmp_path / "record.json"
-    assert gpu.main(["--bundle", str(golden_bundle), "--json", str(target)]) == 0
+    assert main(["bench", "gpu", "--bundle", str(golden_bundle), "--output", str(target)]) == 0
     record = json.loads(target.read_text())
     graphs = [row["graph"] for row in record["rows"] if row["backend"] == "tensorrt"]
-    assert graphs == ["peak", *gpu.ORDER, "frame"]
+    assert graphs == ["peak", *ORDER, "frame"]
     assert [frames["backend"] for frames in record["frames"]] == ["tensorrt", "tensorrt-rtx"]
     assert record["frames"][0]["frames_per_second"] > 0
     assert record["phases"]["language_model: reference"] > 0

@@ -12,8 +12,8 @@ from glus_edge.benchmarks.datasets.dataset import Expression
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
 from glus_edge.benchmarks.policies import command as policies
 from glus_edge.benchmarks.policies.journal import PolicyJournal
-from glus_edge.benchmarks.policies.list import FITTED, FIXED, fitted_threshold
 from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
+from glus_edge.benchmarks.policies.rule_list import FITTED, FIXED, fitted_threshold
 from glus_edge.benchmarks.policies.table import policy_figures, policy_table
 from glus_edge.runtime import open_video
 from glus_edge.runtime.errors import InputError
@@ -164,7 +164,7 @@ def test_a_comparison_can_be_broken_off_and_goes_on(golden_bundle, tmp_path, cap
 
 @pytest.mark.torch
 def test_towers_that_remember_change_no_mask(golden_bundle, tmp_path):
-    from glus_edge.benchmarks.policies.list import EXACT
+    from glus_edge.benchmarks.policies.rule_list import EXACT
     from glus_edge.runtime.bundle.bundle import Bundle
 
     journal = PolicyJournal(tmp_path / "j.jsonl", "abc")

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from glus_edge.benchmarks.gpu.clock import Clock
-from glus_edge.benchmarks.gpu.frames import TORCH, Frames, reference_frames
+from glus_edge.benchmarks.gpu.frames import Frames, reference_frames
+from glus_edge.benchmarks.gpu.settings import TORCH
 from glus_edge.benchmarks.reference.reference import Parts, Reference
 from glus_edge.benchmarks.reference.reference_language import Place, ReferenceLanguage
 from glus_edge.benchmarks.reference.reference_sam2 import ReferenceSam2

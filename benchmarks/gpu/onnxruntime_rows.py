@@ -9,11 +9,11 @@ import onnxruntime
 
 from glus_edge.benchmarks.gpu.cases import Case
 from glus_edge.benchmarks.gpu.clock import Clock
-from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, row_of_times
-from glus_edge.runtime.diagnostics.execution_providers import PROVIDER_ERRORS
+from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, failure_note, row_of_times
+from glus_edge.benchmarks.gpu.settings import ONNXRUNTIME
 from glus_edge.runtime.engine_build.accuracy_gate import closeness
 
-BACKEND, PROVIDER = "onnxruntime-cuda", "CUDAExecutionProvider"
+PROVIDER = "CUDAExecutionProvider"
 
 
 def provider_missing() -> str:
@@ -25,15 +25,15 @@ def provider_missing() -> str:
 def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVIDER) -> Iterator[GpuRow]:
     """A row a graph; one that says why where it does not run, or where there is no time left."""
     for case in cases:
-        row = GpuRow(BACKEND, case.graph, case.precision)
+        row = GpuRow(ONNXRUNTIME, case.graph, case.precision)
         if clock.left_s() < 0:
             yield replace(row, note=f"not run: the {clock.budget_s:.0f} s are up; see --seconds")
             continue
         try:
-            with clock.phase(BACKEND):
+            with clock.phase(ONNXRUNTIME):
                 row = _measured(row, case, provider)
-        except PROVIDER_ERRORS as error:
-            row = replace(row, note=" ".join(str(error).split())[:200])
+        except Exception as error:  # noqa: BLE001 - whatever one graph comes to, the others' rows are wanted
+            row = replace(row, note=failure_note(error))
         yield row
 
 
@@ -46,9 +46,9 @@ def _measured(row: GpuRow, case: Case, provider: str) -> GpuRow:
         return GpuRow(row.backend, row.graph, row.precision, note=f"fell back to {used}; see `glus-edge doctor`")
     call = case.calls[-1]
     names = list(call.outputs)
-    found = dict(zip(names, session.run(names, call.inputs), strict=True))
+    outputs = dict(zip(names, session.run(names, call.inputs), strict=True))
     pairs = np.array(
-        [closeness(found[name], wanted) for name, wanted in call.outputs.items() if wanted.dtype.kind == "f"]
+        [closeness(outputs[name], wanted) for name, wanted in call.outputs.items() if wanted.dtype.kind == "f"]
     )
     return row_of_times(
         row,

@@ -9,7 +9,7 @@ from typing import Any
 from glus_edge.benchmarks.gpu.cases import LIMITS, Case
 from glus_edge.benchmarks.gpu.clock import BuildDeadline, Clock
 from glus_edge.benchmarks.gpu.frames import Frames, our_frames
-from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, row_of_times
+from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, failure_note, row_of_times
 from glus_edge.benchmarks.instruments.device_peak import event_ms, measure_device_peak
 from glus_edge.benchmarks.instruments.peak import MachinePeak
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -73,8 +73,8 @@ class TensorRtBench:
                         speeds = f"{peak.flops_per_second / 1e12:.1f} TFLOP/s, {peak.bytes_per_second / 1e9:.0f} GB/s"
                         yield GpuRow(self.name, "peak", f"fp{dtype[5:]}", note=f"product and copy: {speeds}")
                     row = self._measured(row, case, peaks[dtype])
-            except EngineError as error:
-                row = replace(row, note=str(error))
+            except Exception as error:  # noqa: BLE001 - whatever one graph comes to, the others' rows are wanted
+                row = replace(row, note=failure_note(error))
             yield row
 
     def frames(self) -> Frames:
@@ -110,24 +110,24 @@ class TensorRtBench:
         try:
             with self._clock.phase(f"{self.name}: building"):
                 plan = plan_from_onnx(self._tensorrt, row.graph, path, signature, BuildSettings(), monitor=deadline)
-        except EngineError as error:
+        except Exception as error:  # noqa: BLE001 - whatever one graph comes to, the others' rows are wanted
             up = f"building was stopped: the {self._clock.budget_s:.0f} s are up; see --seconds"
-            return replace(row, note=up if deadline.cancelled else str(error))
+            return replace(row, note=up if deadline.cancelled else failure_note(error))
         self._plans[row.graph] = plan.data
         return replace(row, build_s=plan.build_s, plan_mb=plan.size_bytes / 1e6)
 
     def _measured(self, row: GpuRow, case: Case, peak: MachinePeak) -> GpuRow:
         engine = self.open(case.graph)
-        found = difference(engine, case.calls)
+        distance = difference(engine, case.calls)
         times = event_times(engine, self._cuda, case)
-        notes = [] if found.next_token_agrees else ["the next token differs"]
+        notes = [] if distance.next_token_agrees else ["the next token differs"]
         if engine.graphs.failure:
             notes.append(f"not replayed: {engine.graphs.failure}")
         return row_of_times(
             row,
             times,
-            cosine=found.cosine,
-            relative_l2=found.relative_l2,
+            cosine=distance.cosine,
+            relative_l2=distance.relative_l2,
             share=floor_ms(case, peak) / sorted(times)[len(times) // 2],
             note="; ".join(notes),
         )
