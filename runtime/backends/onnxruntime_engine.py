@@ -11,8 +11,10 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.external_data import external_files
 from glus_edge.runtime.device.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.onnx_rewrite.external_data import model_with_external_file
 from glus_edge.runtime.onnx_rewrite.fused_rotary import language_model_with_fused_rotary
 from glus_edge.runtime.utils.machine import thread_count
 from glus_edge.runtime.utils.process_memory import return_freed_memory
@@ -101,18 +103,33 @@ def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.
     return settings
 
 
-def language_model_source(path: Path, max_positions: int, settings: onnxruntime.SessionOptions) -> bytes | str:
+def language_model_source(path: Path, max_positions: int, settings: onnxruntime.SessionOptions) -> bytes:
     """A language model's graph as a session on the CPU is given it; `settings` are told where its weights lie.
 
     EngineError: it is no graph.
     """
-    settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        return language_model_with_fused_rotary(path.read_bytes(), max_positions) or str(path)
+        model = _model_with_real_file(path, settings)
+        return language_model_with_fused_rotary(model, max_positions) or model
     except (ValueError, LookupError) as error:
         raise EngineError(
             f"{path}: not an ONNX graph as export writes it ({error}); export the bundle again"
         ) from error
+
+
+def _model_with_real_file(path: Path, settings: onnxruntime.SessionOptions) -> bytes:
+    """The graph; where the file of its weights is a link, as in a hub's cache, the graph names the file itself.
+
+    ONNX Runtime refuses links that lead out of the folder. ValueError: it is no ONNX graph.
+    """
+    model, folder = path.read_bytes(), path.parent
+    names = external_files(path)
+    if len(names) == 1:
+        (name,) = names
+        file = (path.parent / name).resolve()
+        folder, model = file.parent, model if file.name == name else model_with_external_file(model, file.name)
+    settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+    return model
 
 
 def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxruntime.InferenceSession:
@@ -132,8 +149,10 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
         # unpack the kernels again: 8.7 ms against 5.4 for the small model's image encoder.
         settings.add_session_config_entry("session.disable_quant_qdq", "1")
     source: bytes | str = str(path)
-    if graph == "language_model" and options.provider == "cpu":
-        source = language_model_source(path, bundle.manifest.model.max_positions, settings)
+    if graph == "language_model":
+        positions = bundle.manifest.model.max_positions
+        cpu = options.provider == "cpu"
+        source = language_model_source(path, positions, settings) if cpu else _model_with_real_file(path, settings)
     try:
         session = onnxruntime.InferenceSession(source, settings, providers=[provider])
     except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NotImplemented) as error:

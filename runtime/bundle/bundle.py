@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from tokenizers import Tokenizer
 
+from glus_edge.runtime.bundle.external_data import external_files
 from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, Manifest
 from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature, Limits, signatures
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
@@ -30,8 +31,7 @@ class Bundle:
         """Reads the manifest and verifies every file it names. BundleError: missing, newer, or damaged."""
         directory = Path(directory)
         manifest = read_manifest(directory)
-        for entry in files(manifest):
-            verify(directory, entry)
+        verify(directory, manifest)
         return cls(directory, manifest)
 
     def graph_path(self, graph: str) -> Path:
@@ -91,7 +91,26 @@ def files(manifest: Manifest) -> list[FileEntry]:
     return entries
 
 
-def verify(directory: Path, entry: FileEntry) -> None:
+def verify(directory: Path, manifest: Manifest) -> None:
+    """Raises BundleError unless every file is as the manifest says, and no graph names a file which it does not."""
+    for entry in files(manifest):
+        verify_file(directory, entry)
+    for name, graph in manifest.graphs.items():
+        path, known = directory / graph.graph.file, set() if graph.data is None else {graph.data.file}
+        try:
+            unknown = external_files(path) - known
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}), expected an ONNX graph") from error
+        except ValueError as error:
+            raise BundleError(f"{path}: got no ONNX graph ({error}); export the bundle again") from error
+        if unknown:
+            raise BundleError(
+                f"{path}: keeps weights in {min(unknown)[:60]!r}, expected the manifest's graphs.{name}.data to name that "
+                "file; export the bundle again"
+            )
+
+
+def verify_file(directory: Path, entry: FileEntry) -> None:
     """Raises BundleError unless the file is there with the size and SHA-256 the manifest says."""
     path = directory / entry.file
     try:

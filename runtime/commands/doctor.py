@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from glus_edge.runtime.bundle.bundle import read_manifest
+from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.diagnostics.execution_providers import ProviderState
 from glus_edge.runtime.diagnostics.memory_plan import MemoryPlan, memory_plan, plan_lines
@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Prints the report; the exit code is 2 if nothing can be segmented here."""
     limits = Limits(sentences=arguments.sentences)
-    plan = memory_plan(read_manifest(arguments.bundle), limits) if arguments.bundle is not None else None
+    plan = memory_plan(Bundle.open(arguments.bundle).manifest, limits) if arguments.bundle is not None else None
     report = replace(examine(), plan=plan)
     found = problems(report)
     if arguments.json:

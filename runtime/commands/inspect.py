@@ -38,8 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             "copy or export the bundle again"
         )
     if arguments.verify:
-        for entry in files(manifest):
-            verify(directory, entry)
+        verify(directory, manifest)
     if arguments.json:
         print(json.dumps(to_json(manifest), indent=2, ensure_ascii=False))
         return 0
