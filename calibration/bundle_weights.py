@@ -10,12 +10,13 @@ import torch
 from glus_edge.export.language.graph import RMS_NORM_EPS, ROPE_THETA
 from glus_edge.export.language.weights import is_language_matrix
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.precisions import DTYPES
 from glus_edge.runtime.errors import BundleError
 
 Floating = np.dtype[np.floating[Any]]
+# Storages that calibration can start from.
 PLAIN: dict[str, Floating] = {
-    "fp32": np.dtype("float32"),
-    "fp16": np.dtype("float16"),
+    precision: np.dtype(name) for precision, name in DTYPES.items()
 }  # storages that calibration can start from
 _TYPES: dict[int, Floating] = {
     onnx.TensorProto.FLOAT: np.dtype("float32"),

@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from glus_edge.runtime.bundle.precisions import FP8, FP16, INT4, INT8
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.utils.atomic_file import write_file
 from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
@@ -20,9 +21,9 @@ FORMAT = "glus-edge recipe"
 VERSION = 1
 RECIPE, SCALES = "recipe.json", "recipe.safetensors"
 SOURCE = "source"  # precision of what stays as the source bundle has it
-LANGUAGE_PRECISIONS = (SOURCE, "int8", "int4")
-ENCODER_PRECISIONS = (SOURCE, "int8", "fp8")
-EMBEDDING_PRECISIONS = (SOURCE, "fp16", "int8")
+LANGUAGE_PRECISIONS = (SOURCE, INT8, INT4)
+ENCODER_PRECISIONS = (SOURCE, INT8, FP8)
+EMBEDDING_PRECISIONS = (SOURCE, FP16, INT8)
 
 
 @dataclass(frozen=True)

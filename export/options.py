@@ -5,14 +5,15 @@ from pathlib import Path
 
 from glus_edge.export.checkpoint.sam2_config import OFFICIAL_NAMES
 from glus_edge.runtime.bundle.manifest import MemorySettings, WindowSettings
+from glus_edge.runtime.bundle.precisions import DTYPES, FP16, FP32, INT4, INT8
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import CheckpointError, InputError
 
-PRECISIONS = {"fp32": "float32", "fp16": "float16"}
-LANGUAGE_WEIGHTS = ("fp32", "fp16", "int8", "int4")
+PRECISIONS = tuple(DTYPES)
+LANGUAGE_WEIGHTS = (FP32, FP16, INT8, INT4)
 MOST_CONTEXT_FRAMES = 16
-EMBEDDINGS = ("fp32", "fp16", "int8")
-VISION_WEIGHTS = ("int8",)  # beside those of the precision
+EMBEDDINGS = (FP32, FP16, INT8)
+VISION_WEIGHTS = (INT8,)  # beside those of the precision
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class ExportOptions:
     output: Path
     vision_tower: Path | None = None  # None: what config.json calls mm_vision_tower, looked up near the checkpoint
     sam2_config: str = OFFICIAL_NAMES[0]
-    precision: str = "fp32"
+    precision: str = FP32
     language_weights: str | None = None  # None: as the precision
     vision_weights: str | None = None  # of the other graphs; None: as the precision
     embedding: str | None = None  # of the embedding table; None: as the precision
@@ -39,9 +40,7 @@ class ExportOptions:
             raise InputError(f"--language-weights: got {self.weights!r}, expected one of {', '.join(LANGUAGE_WEIGHTS)}")
         if self.table not in EMBEDDINGS:
             raise InputError(f"--embedding: got {self.table!r}, expected one of {', '.join(EMBEDDINGS)}")
-        if self.vision_weights is not None and (
-            self.vision_weights not in VISION_WEIGHTS or PRECISIONS[self.precision] != "float32"
-        ):
+        if self.vision_weights is not None and (self.vision_weights not in VISION_WEIGHTS or self.precision != FP32):
             raise InputError(
                 f"--vision-weights: got {self.vision_weights!r} with --precision {self.precision}, expected "
                 f"{' or '.join(VISION_WEIGHTS)} with --precision fp32, or none"
@@ -54,7 +53,7 @@ class ExportOptions:
     @property
     def compute(self) -> str:
         """Dtype of activations, 'float32' or 'float16'."""
-        return PRECISIONS[self.precision]
+        return DTYPES[self.precision]
 
     @property
     def weights(self) -> str:

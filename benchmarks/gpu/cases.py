@@ -28,13 +28,14 @@ from glus_edge.export.vision.clip_encoder import ClipEncoder
 from glus_edge.export.vision.layers import in_dtype
 from glus_edge.export.vision.trace import TORCH_TYPES, write_graph
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.precisions import FP32, precision_of
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits
 from glus_edge.runtime.device.device import HostArray
-from glus_edge.runtime.engine_build.builder import PRECISIONS
 from glus_edge.runtime.engine_build.float32_reference import RecordedCall, record_reference
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import OutputError
-from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
+from glus_edge.runtime.onnx_rewrite.precision import model_in_precision
+from glus_edge.runtime.onnx_rewrite.temporary_graph import temporary_graph
 from glus_edge.runtime.utils.machine import memory, usable_threads
 
 # One frame of one sentence in a `window` conversation over a full memory: the prefix is cached, one turn is new.
@@ -166,14 +167,11 @@ def reference_outputs(path: Path, signature: GraphSignature, inputs: Mapping[str
     settings = onnxruntime.SessionOptions()
     settings.log_severity_level = 3
     settings.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
-    rewritten = path.with_name(f".{path.stem}.reference.onnx")
-    try:
-        write_model_in_precision(path, rewritten, "fp32", cast_scales=True)
+    model = model_in_precision(path.read_bytes(), FP32, cast_scales=True)
+    with temporary_graph(model, path.parent, f"{path.stem}.reference") as rewritten:
         session = onnxruntime.InferenceSession(str(rewritten), settings, providers=["CPUExecutionProvider"])
         names = [tensor.name for tensor in signature.outputs]
         return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-    finally:
-        rewritten.unlink(missing_ok=True)
 
 
 def _workers() -> int:
@@ -185,7 +183,7 @@ def _workers() -> int:
 def _case(bundle: Bundle, graph: str, calls: list[RecordedCall], seconds: dict[str, float]) -> Case:
     path, signature, entry = bundle.graph_path(graph), bundle.signature(graph, LIMITS), bundle.manifest.graphs[graph]
     sizes = axis_sizes(signature, calls[-1].inputs)
-    precision = PRECISIONS[entry.compute]
+    precision = precision_of(entry.compute)
     label = precision if entry.weights == precision else f"{precision}, {entry.weights}"
     return Case(graph, path, label, signature, calls, GraphWork(path).work(sizes), seconds)
 

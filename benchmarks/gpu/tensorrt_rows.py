@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from glus_edge.benchmarks.gpu.cases import LIMITS, Case
@@ -13,11 +12,13 @@ from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, failure_note
 from glus_edge.benchmarks.instruments.device_peak import event_ms, measure_device_peak
 from glus_edge.benchmarks.instruments.peak import MachinePeak
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.precisions import DTYPES, FP16, FP32, precision_of
 from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.engine_build.accuracy_gate import difference
 from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.onnx_rewrite.temporary_graph import temporary_graph
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs
 from glus_edge.runtime.segmenter import Segmenter
@@ -50,12 +51,10 @@ class TensorRtBench:
         """The plans of what makes pixels, which only whole frames need."""
         if not set(GRAPHS) <= set(self._plans):
             return
-        with TemporaryDirectory() as folder:
-            for graph in PREPROCESS_GRAPHS:
-                signature = graph_signature(self._bundle, graph, LIMITS)
-                path = Path(folder) / f"{graph}.onnx"
-                path.write_bytes(preprocess_graph(graph, signature))
-                self._rows[graph] = self._built(GpuRow(self.name, graph, "fp32"), path, signature)
+        for graph in PREPROCESS_GRAPHS:
+            signature = graph_signature(self._bundle, graph, LIMITS)
+            with temporary_graph(preprocess_graph(graph, signature), self._bundle.directory, graph) as path:
+                self._rows[graph] = self._built(GpuRow(self.name, graph, FP32), path, signature)
 
     def rows(self, cases: Iterable[Case]) -> Iterator[GpuRow]:
         """What the device can do, then each graph: loaded, compared, timed. The engines stay, for `frames`."""
@@ -65,13 +64,13 @@ class TensorRtBench:
             if row.note:
                 yield row
                 continue
-            dtype = "float16" if case.precision.startswith("fp16") else "float32"
+            dtype = DTYPES[FP16 if case.precision.startswith(FP16) else FP32]
             try:
                 with self._clock.phase(f"{self.name}: parity, latency, peaks"):
                     if dtype not in peaks:
                         peak = peaks[dtype] = measure_device_peak(self._tensorrt, self._cuda, dtype)
                         speeds = f"{peak.flops_per_second / 1e12:.1f} TFLOP/s, {peak.bytes_per_second / 1e9:.0f} GB/s"
-                        yield GpuRow(self.name, "peak", f"fp{dtype[5:]}", note=f"product and copy: {speeds}")
+                        yield GpuRow(self.name, "peak", precision_of(dtype), note=f"product and copy: {speeds}")
                     row = self._measured(row, case, peaks[dtype])
             except Exception as error:  # noqa: BLE001 - whatever one graph comes to, the others' rows are wanted
                 row = replace(row, note=failure_note(error))

@@ -25,13 +25,13 @@ from glus_edge.export.language.quantise import (
     int8_from_weights,
     int8_scales,
 )
+from glus_edge.runtime.bundle.precisions import DTYPES
 from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 
 OPSET = 21  # the first with INT4 and blocked DequantizeLinear
 IR_VERSION = 10
 ALIGNMENT = 4096  # of every tensor in the data file: a memory page, so that it can be mapped
 SLICE_BYTES = 64 * 1024 * 1024  # of float32 weights worked on at a time
-PLAIN_TYPES = {"fp32": "float32", "fp16": "float16"}  # storage of weights that are not quantised
 ELEMENT_TYPES = {
     "float32": TensorProto.FLOAT,
     "float16": TensorProto.FLOAT16,
@@ -132,7 +132,7 @@ class GraphWriter:
         hold.
         """
         storage = "plain" if plain else self._exceptions.get(weight_name, self._weights)
-        dtype = PLAIN_TYPES.get(storage, self.compute)
+        dtype = DTYPES.get(storage, self.compute)
         held = self._held(weight_name, storage)
         if held is None:
             weight = weight if isinstance(weight, torch.Tensor) else weight()

@@ -13,11 +13,12 @@ from typing import Any
 from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.precisions import BF16, FP32
 from glus_edge.runtime.device.device import Array, Device, HostDevice, host_array
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.utils.machine import thread_count
 
-PRECISIONS = {"bf16": "bf16", "fp32": "f32"}  # as OpenVINO calls them
+PRECISIONS = {BF16: "bf16", FP32: "f32"}  # as OpenVINO calls them
 GRAPHS = ("clip_encoder", "language_model", "image_encoder", "memory_attention")
 
 
@@ -25,7 +26,7 @@ GRAPHS = ("clip_encoder", "language_model", "image_encoder", "memory_attention")
 class OpenVinoOptions:
     """How graphs are compiled."""
 
-    precision: str = "bf16"  # of products, in PRECISIONS; inputs and outputs stay what the bundle says
+    precision: str = BF16  # of products, in PRECISIONS; inputs and outputs stay what the bundle says
     threads: int = 0  # per graph; 0: every core this process may use
 
 
@@ -104,7 +105,7 @@ def load_openvino() -> Any:
 def _settings(core: Any, options: OpenVinoOptions) -> dict[str, object]:
     if options.precision not in PRECISIONS:
         raise EngineError(f"OpenVINO precision: got {options.precision!r}, expected one of {', '.join(PRECISIONS)}")
-    if options.precision == "bf16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if options.precision == BF16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise EngineError(
             "OpenVINO precision: got bf16, but this processor multiplies no bfloat16; use --openvino-precision fp32"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.runtime.bundle.precisions import INT8, precision_of
 from glus_edge.runtime.errors import BundleError
 
 SCALE, VALUES = "scale", "values"  # fields of a record
@@ -27,7 +28,7 @@ class TokenEmbedding:
         """`stored`: as the file holds it."""
         self._stored = stored
         self.shape = (len(stored), width)
-        self.precision = "int8" if stored.dtype.names else f"fp{8 * stored.dtype.itemsize}"
+        self.precision = INT8 if stored.dtype.names else precision_of(stored.dtype.name)
 
     @classmethod
     def open(cls, path: Path, vocabulary_size: int, width: int) -> "TokenEmbedding":
@@ -51,7 +52,7 @@ class TokenEmbedding:
     def __getitem__(self, rows: NDArray[np.integer[Any]] | slice) -> NDArray[Any]:
         """[..., width] float32, float16 where the table is."""
         found = self._stored[rows]
-        if self.precision != "int8":
+        if self.precision != INT8:
             return np.asarray(found)
         values: NDArray[Any] = found[VALUES] * found[SCALE][..., None]
         return values

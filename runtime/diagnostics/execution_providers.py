@@ -6,6 +6,9 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from glus_edge.runtime.bundle.signatures import TensorSignature
+from glus_edge.runtime.onnx_rewrite.graph_builder import GraphBuilder
+
 REMOTE = "AzureExecutionProvider"  # sends graphs to a service; listed by every build, used by nobody here
 _SIDE = 4
 # What ONNX Runtime raises where a provider cannot make or run a graph.
@@ -53,27 +56,8 @@ def _check(name: str) -> ProviderState:
 
 
 def matrix_product() -> bytes:
-    """An ONNX model of one MatMul, float32 [4, 4] each, written as protocol buffers (onnx.proto's field numbers)."""
-    node = _bytes(1, b"left") + _bytes(1, b"right") + _bytes(2, b"product") + _bytes(4, b"MatMul")
-    graph = _bytes(1, node) + _bytes(2, b"matrix_product")
-    graph += _bytes(11, _matrix(b"left")) + _bytes(11, _matrix(b"right")) + _bytes(12, _matrix(b"product"))
-    opset = _number(2, 17)
-    return _number(1, 8) + _bytes(7, graph) + _bytes(8, opset)
-
-
-def _matrix(name: bytes) -> bytes:
-    shape = _bytes(1, _number(1, _SIDE)) * 2
-    tensor = _number(1, 1) + _bytes(2, shape)
-    return _bytes(1, name) + _bytes(2, _bytes(1, tensor))
-
-
-def _number(field: int, value: int) -> bytes:
-    assert value < 128, "one byte holds seven bits"
-    return bytes([field << 3, value])
-
-
-def _bytes(field: int, content: bytes) -> bytes:
-    length, size = b"", len(content)
-    while size >= 128:
-        length, size = length + bytes([size & 127 | 128]), size >> 7
-    return bytes([field << 3 | 2]) + length + bytes([size]) + content
+    """An ONNX model of one MatMul: left, right and product float32 [4, 4]."""
+    left, right, product = (TensorSignature(name, "float32", (_SIDE, _SIDE)) for name in ("left", "right", "product"))
+    graph = GraphBuilder()
+    graph.add("MatMul", [left.name, right.name], product.name)
+    return graph.model("matrix_product", [left, right], [product])

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.bundle.signatures import Limits, ModelDimensions
 
-_BYTES = {"float32": 4, "float16": 2}
 CUDA_BYTES = 600 << 20  # context, kernels and library code of a CUDA process, about
 HOST_BYTES = 2 << 30  # what a Jetson's system and our own process take of the memory both share, about
 MARGIN = 0.05  # of the device, kept free
@@ -37,8 +38,8 @@ def memory_plan(manifest: Manifest, limits: Limits) -> MemoryPlan:
     files = [
         graph.graph.size_bytes + (graph.data.size_bytes if graph.data else 0) for graph in manifest.graphs.values()
     ]
-    language = _BYTES[manifest.graphs["language_model"].compute]
-    vision = _BYTES[manifest.graphs["memory_attention"].compute]
+    language = np.dtype(manifest.graphs["language_model"].compute).itemsize
+    vision = np.dtype(manifest.graphs["memory_attention"].compute).itemsize
     row = 2 * model.language_layers * model.key_value_heads * model.head_width * language
     cell = model.grid * model.grid * vision
     return MemoryPlan(

@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.precisions import FP16, FP32, precision_of
 from glus_edge.runtime.bundle.signatures import GRAPHS, Limits
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_device import CudaDevice
@@ -17,7 +18,8 @@ from glus_edge.runtime.engine_build.float32_reference import Recording
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import image_encoder_blocks
 from glus_edge.runtime.onnx_rewrite.mixed_precision import model_with_float32_nodes
-from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
+from glus_edge.runtime.onnx_rewrite.precision import model_in_precision
+from glus_edge.runtime.onnx_rewrite.temporary_graph import temporary_graph
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
 from glus_edge.runtime.tensorrt.engine import TensorRtEngine
@@ -27,7 +29,6 @@ from glus_edge.runtime.tensorrt.precision_search import Candidate, next_candidat
 from glus_edge.runtime.tensorrt.store import FOLDER, BuildAttempt, EngineKey, EngineRecord, EngineStore, engine_key
 
 ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
-PRECISIONS = {"float32": "fp32", "float16": "fp16"}
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class BuiltGraph(NamedTuple):
 def check_engines(build: EngineBuild, graphs: tuple[str, ...] = ALL_GRAPHS) -> Iterator[CheckedGraph]:
     """Compiles every graph and keeps nothing. EngineError: one does not parse or compile, with the node's name."""
     for graph in graphs:
-        with _file(build.bundle, graph) as path:
+        with _graph_file(build.bundle, graph) as path:
             plan = _plan(build, graph, path, timing_cache=None)
         precision = _precision(build.bundle, graph)
         entry = build.bundle.manifest.graphs.get(graph)
@@ -150,51 +151,38 @@ def _compiled(
 ) -> Plan:
     """The graph's plan in this form; `raised` are the nodes of the blocks it raises."""
     start = _precision(build.bundle, graph)
-    with _file(build.bundle, graph) as source, _in_precision(source, candidate, start, raised) as path:
+    with _graph_file(build.bundle, graph) as source, _candidate_file(source, candidate, start, raised) as path:
         return _plan(build, graph, path, timing_cache_path(build, cuda.gpu.label))
 
 
 def _blocks(bundle: Bundle, graph: str, start: str) -> dict[str, frozenset[str]]:
     """The named blocks that may be raised before the whole graph is."""
-    if graph != "image_encoder" or start != "fp16":
+    if graph != "image_encoder" or start != FP16:
         return {}
     return image_encoder_blocks(bundle.graph_path(graph).read_bytes())
 
 
 def _precision(bundle: Bundle, graph: str) -> str:
     """What a graph computes in as it was exported."""
-    return "fp32" if graph in PREPROCESS_GRAPHS else PRECISIONS[bundle.manifest.graphs[graph].compute]
+    return FP32 if graph in PREPROCESS_GRAPHS else precision_of(bundle.manifest.graphs[graph].compute)
 
 
-@contextmanager
-def _file(bundle: Bundle, graph: str) -> Iterator[Path]:
+def _graph_file(bundle: Bundle, graph: str) -> AbstractContextManager[Path]:
     """The graph's ONNX file; a preprocessing graph's is written for the moment."""
-    if graph not in PREPROCESS_GRAPHS:
-        yield bundle.graph_path(graph)
-        return
-    path = bundle.directory / f".{graph}.onnx"
-    try:
-        path.write_bytes(preprocess_graph(graph, graph_signature(bundle, graph)))
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
+    if graph in PREPROCESS_GRAPHS:
+        return temporary_graph(preprocess_graph(graph, graph_signature(bundle, graph)), bundle.directory, graph)
+    return nullcontext(bundle.graph_path(graph))
 
 
-@contextmanager
-def _in_precision(path: Path, candidate: Candidate, exported: str, raised: frozenset[str]) -> Iterator[Path]:
-    """The graph's file, or one next to it that computes in another precision, removed afterwards."""
+def _candidate_file(
+    path: Path, candidate: Candidate, exported: str, raised: frozenset[str]
+) -> AbstractContextManager[Path]:
+    """The graph's file, or for the moment one beside it that computes in other precisions."""
     if candidate == Candidate(exported):
-        yield path
-        return
-    rewritten = path.with_name(f".{path.stem}.{candidate.precision}.onnx")
-    try:
-        if raised:
-            rewritten.write_bytes(model_with_float32_nodes(path.read_bytes(), raised))
-        else:
-            write_model_in_precision(path, rewritten, candidate.precision)
-        yield rewritten
-    finally:
-        rewritten.unlink(missing_ok=True)
+        return nullcontext(path)
+    model = path.read_bytes()
+    rewritten = model_with_float32_nodes(model, raised) if raised else model_in_precision(model, candidate.precision)
+    return temporary_graph(rewritten, path.parent, f"{path.stem}.{candidate.precision}")
 
 
 def key_of(build: EngineBuild, graph: str, gpu: str) -> EngineKey:

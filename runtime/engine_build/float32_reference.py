@@ -1,7 +1,7 @@
 """ONNX Runtime in float32 on the CPU: what every engine of a build is compared with, call by call and mask by mask."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +12,11 @@ from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import Manifest
+from glus_edge.runtime.bundle.precisions import DTYPES, FP16, FP32
 from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature
 from glus_edge.runtime.device.device import Array, HostArray, host_array
-from glus_edge.runtime.onnx_rewrite.precision import write_model_in_precision
+from glus_edge.runtime.onnx_rewrite.precision import model_in_precision
+from glus_edge.runtime.onnx_rewrite.temporary_graph import temporary_graph
 from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
 from glus_edge.runtime.pixels.tower_inputs import clip_weights, sam_matrices
 from glus_edge.runtime.segmenter import Segmenter
@@ -86,18 +88,15 @@ class _Float32Bundle(Bundle):
 
 @contextmanager
 def _in_float32(bundle: Bundle) -> Iterator[Bundle]:
-    """The bundle, its float16 graphs computing in float32; the rewritten graphs are removed afterwards."""
-    replaced = {}
-    try:
+    """The bundle, its float16 graphs computing in float32 for the moment."""
+    with ExitStack() as stack:
+        replaced = {}
         for graph in GRAPHS:
-            if bundle.manifest.graphs[graph].compute == "float16":
-                source = bundle.graph_path(graph)
-                replaced[graph] = source.with_name(f".{graph}.reference.onnx")
-                write_model_in_precision(source, replaced[graph], "fp32", cast_scales=True)
+            if bundle.manifest.graphs[graph].compute == DTYPES[FP16]:
+                path = bundle.graph_path(graph)
+                model = model_in_precision(path.read_bytes(), FP32, cast_scales=True)
+                replaced[graph] = stack.enter_context(temporary_graph(model, path.parent, f"{graph}.reference"))
         yield _Float32Bundle(bundle.directory, bundle.manifest, replaced)
-    finally:
-        for path in replaced.values():
-            path.unlink(missing_ok=True)
 
 
 class _RecordingBackend:
@@ -129,12 +128,12 @@ class _RecordingEngine:
             self._engine.run(inputs, outputs)
             return
         # before the run: the language model writes its new rows among those it reads
-        kept = {name: host_array(array).copy() for name, array in inputs.items()}
+        read = {name: host_array(array).copy() for name, array in inputs.items()}
         everything = all_outputs(self.signature, check_tensors(self.name, self.signature, inputs, outputs)) | {
             name: host_array(array) for name, array in outputs.items()
         }
         self._engine.run(inputs, everything)
-        self._calls.append(RecordedCall(kept, {name: array.copy() for name, array in everything.items()}))
+        self._calls.append(RecordedCall(read, {name: array.copy() for name, array in everything.items()}))
 
     def close(self) -> None:
         """See Engine."""

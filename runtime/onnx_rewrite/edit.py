@@ -1,13 +1,22 @@
-"""Nodes and constants added to an ONNX graph, and what no longer leads to an output taken out of it.
+"""Nodes and initializers of an ONNX graph: made, read, and put into it."""
 
-Field numbers are those of onnx.proto3.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.runtime.onnx_rewrite.onnx_fields import (
+    AttributeProto,
+    AttributeType,
+    DataType,
+    GraphProto,
+    ModelProto,
+    NodeProto,
+    OperatorSetIdProto,
+    TensorProto,
+    ValueInfoProto,
+)
 from glus_edge.runtime.onnx_rewrite.protobuf import (
     BYTES,
     VARINT,
@@ -20,94 +29,106 @@ from glus_edge.runtime.onnx_rewrite.protobuf import (
     string,
     text,
 )
-from glus_edge.runtime.onnx_rewrite.value_types import (
-    ATTRIBUTE_INT,
-    ATTRIBUTE_NAME,
-    ATTRIBUTE_TYPE,
-    INITIALIZER,
-    NODE,
-    NODE_ATTRIBUTE,
-    NODE_INPUT,
-    NODE_NAME,
-    NODE_OUTPUT,
-    NODE_TYPE,
-    OUTPUT,
-    TENSOR_NAME,
-    TENSOR_TYPE,
-)
 
-CONTRIBUTED = "com.microsoft"  # the domain of ONNX Runtime's own operators
+CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
+DATA_TYPES = {"float32": DataType.FLOAT, "uint8": DataType.UINT8, "int64": DataType.INT64}  # by numpy's names
 
-_MODEL_OPERATOR_SETS, _NODE_DOMAIN = 8, 7
-_ATTRIBUTE_INTS = 8
-_INT_ATTRIBUTE, _INTS_ATTRIBUTE = 2, 7
-_TENSOR_DIMS, _TENSOR_RAW, _INT64 = 1, 9, 7
+Attributes = Mapping[str, int | Sequence[int]]
 
 
-def node(kind: str, inputs: Sequence[str], output: str, domain: str = "", **attributes: int | Sequence[int]) -> Message:
-    """A node with one output, named as it. Attributes are not negative."""
-    fields = [string(NODE_INPUT, name) for name in inputs]
-    fields += [string(NODE_OUTPUT, output), string(NODE_NAME, output), string(NODE_TYPE, kind)]
+def make_node(
+    kind: str,
+    inputs: Sequence[str],
+    output: str,
+    attributes: Attributes | None = None,
+    *,
+    name: str = "",
+    domain: str = "",
+) -> Message:
+    """A node with one output, whose name it has where none is given. Attributes are not negative."""
+    fields = [string(NodeProto.INPUT, source) for source in inputs]
+    fields += [
+        string(NodeProto.OUTPUT, output),
+        string(NodeProto.NAME, name or output),
+        string(NodeProto.OP_TYPE, kind),
+    ]
     if domain:
-        fields.append(string(_NODE_DOMAIN, domain))
-    return fields + [_attribute(name, value) for name, value in attributes.items()]
+        fields.append(string(NodeProto.DOMAIN, domain))
+    return fields + [_attribute(key, value) for key, value in (attributes or {}).items()]
 
 
-def whole_constant(name: str, value: NDArray[np.int64]) -> Field:
-    """An initializer of a graph."""
-    tensor = [Field(_TENSOR_DIMS, VARINT, size) for size in value.shape]
-    tensor += [Field(TENSOR_TYPE, VARINT, _INT64), string(TENSOR_NAME, name)]
-    return Field(INITIALIZER, BYTES, serialise([*tensor, Field(_TENSOR_RAW, BYTES, value.tobytes())]))
+def make_cast(source: str, target: str, data_type: int) -> Message:
+    """A Cast of the value `source` to a DataType, as `target`."""
+    return make_node("Cast", [source], target, {"to": data_type}, name=f"cast/{target}")
 
 
-def whole_constants(graph: Message) -> dict[str, NDArray[np.int64]]:
+def make_initializer(name: str, value: NDArray[Any]) -> Field:
+    """An initializer of a graph; its type is one of DATA_TYPES."""
+    tensor = [Field(TensorProto.DIMS, VARINT, size) for size in value.shape]
+    tensor += [
+        Field(TensorProto.DATA_TYPE, VARINT, DATA_TYPES[value.dtype.name]),
+        string(TensorProto.NAME, name),
+        Field(TensorProto.RAW_DATA, BYTES, value.tobytes()),
+    ]
+    return Field(GraphProto.INITIALIZER, BYTES, serialise(tensor))
+
+
+def int64_initializers(graph: Message) -> dict[str, NDArray[np.int64]]:
     """The int64 initializers of a graph that stand in the file itself: shapes and axes."""
     found = {}
-    for tensor in map(parse, every(graph, INITIALIZER)):
-        raw = next(every(tensor, _TENSOR_RAW), None)
-        if number_of(tensor, TENSOR_TYPE) == _INT64 and raw is not None:
-            sizes = [field.value for field in tensor if field.number == _TENSOR_DIMS and isinstance(field.value, int)]
-            found[text(tensor, TENSOR_NAME)] = np.frombuffer(raw, np.int64).reshape(sizes)
+    for tensor in map(parse, every(graph, GraphProto.INITIALIZER)):
+        raw = next(every(tensor, TensorProto.RAW_DATA), None)
+        if number_of(tensor, TensorProto.DATA_TYPE) == DataType.INT64 and raw is not None:
+            sizes = [
+                field.value for field in tensor if field.number == TensorProto.DIMS and isinstance(field.value, int)
+            ]
+            found[text(tensor, TensorProto.NAME)] = np.frombuffer(raw, np.int64).reshape(sizes)
     return found
 
 
 def inputs_of(node: Message) -> list[str]:
     """Names; '' for one left out."""
-    return [name.decode() for name in every(node, NODE_INPUT)]
+    return [name.decode() for name in every(node, NodeProto.INPUT)]
 
 
 def outputs_of(node: Message) -> list[str]:
     """Names."""
-    return [name.decode() for name in every(node, NODE_OUTPUT)]
+    return [name.decode() for name in every(node, NodeProto.OUTPUT)]
 
 
-def model_with_contrib_operators(model: Message) -> Message:
-    """The model's fields, allowed to use ONNX Runtime's own operators."""
-    return [*model, Field(_MODEL_OPERATOR_SETS, BYTES, serialise([string(1, CONTRIBUTED), Field(2, VARINT, 1)]))]
+def output_names(graph: Message) -> set[str]:
+    """Names of a graph's outputs."""
+    return {text(parse(value), ValueInfoProto.NAME) for value in every(graph, GraphProto.OUTPUT)}
 
 
-def pruned(nodes: Iterable[Message], graph: Message) -> list[Message]:
+def contrib_operator_set() -> Field:
+    """The field of a model that lets it use ONNX Runtime's own operators."""
+    fields = [string(OperatorSetIdProto.DOMAIN, CONTRIB), Field(OperatorSetIdProto.VERSION, VARINT, 1)]
+    return Field(ModelProto.OPSET_IMPORT, BYTES, serialise(fields))
+
+
+def needed_nodes(nodes: Iterable[Message], graph: Message) -> list[Message]:
     """Those nodes, in order, that an output of the graph needs."""
-    needed = {text(parse(value), 1) for value in every(graph, OUTPUT)}
-    kept = []
-    for each in reversed(list(nodes)):
-        if not needed.isdisjoint(outputs_of(each)):
-            needed.update(inputs_of(each))
-            kept.append(each)
-    return kept[::-1]
+    names = output_names(graph)
+    needed = []
+    for node in reversed(list(nodes)):
+        if not names.isdisjoint(outputs_of(node)):
+            names.update(inputs_of(node))
+            needed.append(node)
+    return needed[::-1]
 
 
-def with_nodes(graph: Message, nodes: Iterable[Message], added: Iterable[Field]) -> Message:
+def graph_with_nodes(graph: Message, nodes: Iterable[Message], added: Iterable[Field] = ()) -> Message:
     """The graph with these nodes for its own, and further initializers. One that nothing reads any more stays."""
-    others = [field for field in graph if field.number != NODE]
-    return [Field(NODE, BYTES, serialise(each)) for each in nodes] + others + list(added)
+    others = [field for field in graph if field.number != GraphProto.NODE]
+    return [Field(GraphProto.NODE, BYTES, serialise(node)) for node in nodes] + others + list(added)
 
 
 def _attribute(name: str, value: int | Sequence[int]) -> Field:
-    fields = [string(ATTRIBUTE_NAME, name)]
+    fields = [string(AttributeProto.NAME, name)]
     if isinstance(value, int):
-        fields += [Field(ATTRIBUTE_INT, VARINT, value), Field(ATTRIBUTE_TYPE, VARINT, _INT_ATTRIBUTE)]
+        fields += [Field(AttributeProto.INT, VARINT, value), Field(AttributeProto.TYPE, VARINT, AttributeType.INT)]
     else:
-        fields += [Field(_ATTRIBUTE_INTS, VARINT, each) for each in value]
-        fields.append(Field(ATTRIBUTE_TYPE, VARINT, _INTS_ATTRIBUTE))
-    return Field(NODE_ATTRIBUTE, BYTES, serialise(fields))
+        fields += [Field(AttributeProto.INTS, VARINT, each) for each in value]
+        fields.append(Field(AttributeProto.TYPE, VARINT, AttributeType.INTS))
+    return Field(NodeProto.ATTRIBUTE, BYTES, serialise(fields))

@@ -7,17 +7,9 @@ the part whose weights were read last, for the graph stands in the order it was 
 import re
 from typing import NamedTuple
 
-from glus_edge.runtime.onnx_rewrite.precision import split_model
+from glus_edge.runtime.onnx_rewrite.model import parse_model
+from glus_edge.runtime.onnx_rewrite.onnx_fields import GraphProto, NodeProto, TensorProto
 from glus_edge.runtime.onnx_rewrite.protobuf import VARINT, Message, every, parse, text
-from glus_edge.runtime.onnx_rewrite.value_types import (
-    INITIALIZER,
-    NODE,
-    NODE_INPUT,
-    NODE_NAME,
-    NODE_OUTPUT,
-    NODE_TYPE,
-    TENSOR_NAME,
-)
 
 # In the order they are tried. Reported: fused attention silently wrong (TensorRT#4742, #4837), LayerNorm and the sums it
 # reads out of float16's range (EfficientTAM#17, EfficientViT#142); the others are where such sums are largest or longest.
@@ -39,9 +31,9 @@ class _Node(NamedTuple):
 
 def image_encoder_blocks(model: bytes) -> dict[str, frozenset[str]]:
     """Names of the nodes of each of BLOCKS that the serialised graph has."""
-    _, _, graph = split_model(model)
+    graph = parse_model(model).graph
     nodes = _nodes(graph)
-    constants = {text(tensor, TENSOR_NAME): tensor for tensor in map(parse, every(graph, INITIALIZER))}
+    constants = {text(tensor, TensorProto.NAME): tensor for tensor in map(parse, every(graph, GraphProto.INITIALIZER))}
     windowed = {
         node.part
         for node in nodes
@@ -61,16 +53,16 @@ def image_encoder_blocks(model: bytes) -> dict[str, frozenset[str]]:
 
 def _nodes(graph: Message) -> list[_Node]:
     nodes, part = [], _STEM
-    for node in map(parse, every(graph, NODE)):
-        inputs = tuple(name.decode() for name in every(node, NODE_INPUT))
+    for node in map(parse, every(graph, GraphProto.NODE)):
+        inputs = tuple(name.decode() for name in every(node, NodeProto.INPUT))
         for name in inputs:
             block = _BLOCK.search(name)
             if block is not None:
                 part = int(block.group(1))
             elif _NECK_WEIGHT.search(name):
                 part = _NECK
-        outputs = tuple(name.decode() for name in every(node, NODE_OUTPUT))
-        nodes.append(_Node(text(node, NODE_NAME), text(node, NODE_TYPE), inputs, outputs, part))
+        outputs = tuple(name.decode() for name in every(node, NodeProto.OUTPUT))
+        nodes.append(_Node(text(node, NodeProto.NAME), text(node, NodeProto.OP_TYPE), inputs, outputs, part))
     return nodes
 
 
@@ -114,6 +106,8 @@ def _residual(trunk: list[_Node], constants: dict[str, Message]) -> set[str]:
 
 def _length(tensor: Message) -> int:
     """Elements of a vector, as TensorProto.dims says; 0 for a scalar."""
-    sizes = [size for number, kind, size in tensor if number == 1 and kind == VARINT and isinstance(size, int)]
-    packed = next(every(tensor, 1), b"")  # writers may pack repeated numbers; one this small is one byte
+    sizes = [
+        size for number, kind, size in tensor if number == TensorProto.DIMS and kind == VARINT and isinstance(size, int)
+    ]
+    packed = next(every(tensor, TensorProto.DIMS), b"")  # writers may pack repeated numbers; one this small is one byte
     return sizes[0] if sizes else packed[0] if packed else 0

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.onnx_rewrite.edit import (
-    CONTRIBUTED,
+    CONTRIB,
+    contrib_operator_set,
+    graph_with_nodes,
     inputs_of,
-    model_with_contrib_operators,
-    node,
+    int64_initializers,
+    make_initializer,
+    make_node,
+    needed_nodes,
     outputs_of,
-    pruned,
-    whole_constant,
-    whole_constants,
-    with_nodes,
 )
-from glus_edge.runtime.onnx_rewrite.precision import split_model
-from glus_edge.runtime.onnx_rewrite.protobuf import BYTES, Field, Message, every, parse, serialise
-from glus_edge.runtime.onnx_rewrite.value_types import NODE
+from glus_edge.runtime.onnx_rewrite.model import parse_model
+from glus_edge.runtime.onnx_rewrite.onnx_fields import GraphProto
+from glus_edge.runtime.onnx_rewrite.protobuf import Field, Message, every, parse
 
 PARTS = ("prefix", "past", "new")
 
@@ -34,15 +34,16 @@ def language_model_with_fused_rotary(model: bytes, max_positions: int) -> bytes 
 
     `max_positions`: the longest prompt.
     """
-    fields, place, graph = split_model(model)
-    nodes = [parse(content) for content in every(graph, NODE)]
+    parsed = parse_model(model)
+    graph = parsed.graph
+    nodes = [parse(content) for content in every(graph, GraphProto.NODE)]
     makers = {name: each for each in nodes for name in outputs_of(each)}
-    shapes = whole_constants(graph)
+    shapes = int64_initializers(graph)
     if "layer_0/key_rotated" not in makers or "layer_0/key_all_fp32" in makers:
         return None
     query_heads, width = shapes[inputs_of(makers["layer_0/query_heads"])[1]].tolist()[2:]
     key_heads = shapes[inputs_of(makers["new_key_0"])[1]].tolist()[2]
-    rewrite = _Rewrite(query_heads, key_heads, width, max_positions)
+    rewrite = _RotaryRewrite(query_heads, key_heads, width, max_positions)
     layers = sum(name.endswith("/key_rotated") for name in makers)
     changed: list[Message] = []
     for each in nodes:
@@ -54,12 +55,11 @@ def language_model_with_fused_rotary(model: bytes, max_positions: int) -> bytes 
             changed += rewrite.query(layer, last) if value == "query_rotated" else rewrite.key(layer)
         else:
             changed.append(each)
-    graph = with_nodes(graph, pruned(changed, graph), rewrite.constants)
-    fields[place] = Field(fields[place].number, BYTES, serialise(graph))
-    return serialise(model_with_contrib_operators(fields))
+    changed_graph = graph_with_nodes(graph, needed_nodes(changed, graph), rewrite.constants)
+    return parsed.with_graph(changed_graph, [contrib_operator_set()])
 
 
-class _Rewrite:
+class _RotaryRewrite:
     """Makes the nodes; `constants` are the initializers that they read."""
 
     def __init__(self, query_heads: int, key_heads: int, width: int, max_positions: int) -> None:
@@ -90,13 +90,13 @@ class _Rewrite:
         for kind, heads in self._heads.items():
             self._constant(f"{kind}_flat", [0, 0, heads * self._width])
             self._constant(f"{kind}_heads", [0, 0, heads, self._width])
-        return self._taken()
+        return self._take_nodes()
 
     def query(self, layer: str, last: bool) -> list[Message]:
         """From LAYER/query [T, B, H*Dh] to LAYER/query_rotated [T, B, H, Dh], the scale of the scores folded in."""
         turned = self._rotated("query", f"{layer}/query", "last" if last else "new", f"{layer}/query")
-        self._nodes.append(node("Reshape", [turned, "fused/query_heads"], f"{layer}/query_rotated"))
-        return self._taken()
+        self._nodes.append(make_node("Reshape", [turned, "fused/query_heads"], f"{layer}/query_rotated"))
+        return self._take_nodes()
 
     def key(self, layer: str) -> list[Message]:
         """From LAYER/key [T, B, H*Dh], the past and the prefix to LAYER/key_rotated [P+S+T, B, H, Dh]."""
@@ -109,23 +109,23 @@ class _Rewrite:
             turned = self._rotated("key", flat, part, f"{layer}/key_{part}")
             parts.append(self._add("Reshape", [turned, "fused/key_heads"], f"{layer}/key_{part}_heads"))
         parts[0] = self._add("Expand", [parts[0], "batch/prefix_shape"], f"{layer}/key_prefix_expanded")
-        self._nodes.append(node("Concat", parts, f"{layer}/key_rotated", axis=0))
-        return self._taken()
+        self._nodes.append(make_node("Concat", parts, f"{layer}/key_rotated", {"axis": 0}))
+        return self._take_nodes()
 
     def _rotated(self, kind: str, rows: str, part: str, name: str) -> str:
         """To the operator, rows [rows, B, H*Dh] are a batch, and sentences a sequence."""
         inputs = [rows, f"fused/{part}_places", f"fused/{kind}_cos", f"fused/{kind}_sin"]
-        return self._add("RotaryEmbedding", inputs, f"{name}_turned", CONTRIBUTED, num_heads=self._heads[kind])
+        return self._add("RotaryEmbedding", inputs, f"{name}_turned", CONTRIB, num_heads=self._heads[kind])
 
     def _add(self, operator: str, inputs: list[str], name: str, domain: str = "", **attributes: Any) -> str:
-        self._nodes.append(node(operator, inputs, f"fused/{name}", domain, **attributes))
+        self._nodes.append(make_node(operator, inputs, f"fused/{name}", attributes, domain=domain))
         return f"fused/{name}"
 
     def _constant(self, name: str, value: Any) -> str:
         array: NDArray[np.int64] = np.array(value, np.int64)
-        self.constants.append(whole_constant(f"fused/{name}", array))
+        self.constants.append(make_initializer(f"fused/{name}", array))
         return f"fused/{name}"
 
-    def _taken(self) -> list[Message]:
+    def _take_nodes(self) -> list[Message]:
         nodes, self._nodes = self._nodes, []
         return nodes

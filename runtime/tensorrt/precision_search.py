@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from glus_edge.runtime.bundle.precisions import BF16, FP16, FP32
+
 HELPS = 0.9  # a block counts as part of the fault if raising it leaves at most this share of the distance
 
-_FALLBACKS = {"fp32": ("fp32",), "fp16": ("fp16", "bf16", "fp32")}
+_FALLBACKS = {FP32: (FP32,), FP16: (FP16, BF16, FP32)}
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Candidate:
     @property
     def label(self) -> str:
         """'fp16', 'fp16 with attention, neck in fp32'."""
-        return f"{self.precision} with {', '.join(self.raised)} in fp32" if self.raised else self.precision
+        return f"{self.precision} with {', '.join(self.raised)} in {FP32}" if self.raised else self.precision
 
 
 def next_candidate(start: str, blocks: Sequence[str], distances: Sequence[float | None]) -> Candidate | None:
@@ -28,7 +30,7 @@ def next_candidate(start: str, blocks: Sequence[str], distances: Sequence[float 
     then the whole graph in the next precision. None: all have been tried.
     """
     tried = len(distances)
-    if tried == 0 or start == "fp32":
+    if tried == 0 or start == FP32:
         return Candidate(start) if tried == 0 else None
     if tried <= len(blocks):
         return Candidate(start, (blocks[tried - 1],))

@@ -13,6 +13,7 @@ from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import BundleError, EngineError
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.tensorrt.precision_search import Candidate
+from glus_edge.runtime.utils.abandoned import remove_abandoned
 from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
 
 FOLDER = "engines"
@@ -98,7 +99,7 @@ class EngineStore:
     def save(self, record: EngineRecord, plan: Any) -> Path:
         """Writes a plan and its record aside and renames the folder: a half-written engine is never found."""
         target = self.folder / record.key.fingerprint
-        self._remove_abandoned()
+        remove_abandoned(self.folder, ".*.partial")  # gigabytes, on a board's flash
         aside = self.folder / f".{record.key.fingerprint}.{os.getpid()}.partial"
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
@@ -111,13 +112,6 @@ class EngineStore:
         finally:
             shutil.rmtree(aside, ignore_errors=True)
         return target / record.file
-
-    def _remove_abandoned(self) -> None:
-        """Deletes what builds left that were killed while writing: gigabytes, on a board's flash."""
-        for aside in self.folder.glob(".*.partial"):
-            process = aside.name.split(".")[-2]
-            if process.isdigit() and not _runs(int(process)):
-                shutil.rmtree(aside, ignore_errors=True)
 
     def remove(self, key: EngineKey) -> None:
         """Deletes an engine, if it is there."""
@@ -168,16 +162,6 @@ def _write(path: Path, content: bytes | memoryview) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # someone else's
-        return True
-    return True
 
 
 def _short(value: str) -> str:

@@ -9,7 +9,7 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import BLOCKS, image_encoder_blocks
 from glus_edge.runtime.onnx_rewrite.mixed_precision import model_with_float32_nodes
-from glus_edge.runtime.onnx_rewrite.precision import split_model
+from glus_edge.runtime.onnx_rewrite.model import parse_model
 from glus_edge.runtime.onnx_rewrite.value_types import float16_values
 from glus_edge.runtime.tensorrt.library import load_tensorrt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
@@ -37,7 +37,7 @@ def test_half_values_are_those_onnx_infers(bundle, graph):
     for value in (*inferred.input, *inferred.output, *inferred.value_info):
         if value.type.tensor_type.elem_type == HALF:
             wanted.add(value.name)
-    assert float16_values(split_model(content)[2]) == wanted
+    assert float16_values(parse_model(content).graph) == wanted
 
 
 def test_every_block_is_found_and_none_is_the_whole_graph(source):

@@ -8,7 +8,7 @@ import pytest
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.onnx_rewrite.precision import model_in_precision, write_model_in_precision
+from glus_edge.runtime.onnx_rewrite.precision import model_in_precision
 from glus_edge.runtime.onnx_rewrite.protobuf import parse, serialise
 from glus_edge.runtime.tensorrt.library import load_tensorrt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, plan_from_onnx
@@ -56,7 +56,7 @@ def compiled(folder, graph):
     bundle = Bundle.open(folder)
     source = bundle.graph_path(graph)
     rewritten = source.with_name(f".{graph}.bf16.onnx")
-    write_model_in_precision(source, rewritten, "bf16")
+    rewritten.write_bytes(model_in_precision(source.read_bytes(), "bf16"))
     settings = BuildSettings(compute_capability="8.9")
     try:
         return plan_from_onnx(load_tensorrt("tensorrt-rtx"), graph, rewritten, bundle.signature(graph), settings)
@@ -69,7 +69,7 @@ def test_in_float32_it_computes_the_float32_graph_up_to_the_weights_rounding(gol
     half, full = Bundle.open(golden_bundle_fp16), Bundle.open(golden_bundle)
     source = half.graph_path(graph)
     rewritten = source.with_name(f".{graph}.test.onnx")
-    write_model_in_precision(source, rewritten, "fp32")
+    rewritten.write_bytes(model_in_precision(source.read_bytes(), "fp32"))
     inputs = example(full, graph)
     try:
         got = run(rewritten, half, graph, inputs)
@@ -112,7 +112,7 @@ def test_quantised_weights_keep_their_scales_as_constants(golden_bundle, tmp_pat
     model = Bundle.open(golden_bundle).manifest.model
     write_language_model(Checkpoint.open(GOLDEN / "checkpoint"), model, path, "float16", "int4")
     rewritten = tmp_path / "rewritten.onnx"
-    write_model_in_precision(path, rewritten, "fp32")
+    rewritten.write_bytes(model_in_precision(path.read_bytes(), "fp32"))
     onnx.checker.check_model(str(rewritten), full_check=True)
     graph = onnx.load(rewritten, load_external_data=False).graph
     constants = {tensor.name for tensor in graph.initializer}
@@ -121,7 +121,7 @@ def test_quantised_weights_keep_their_scales_as_constants(golden_bundle, tmp_pat
     assert all(set(node.input) <= constants for node in dequantised)
 
     # for ONNX Runtime, which then multiplies with the matrices as they are stored
-    write_model_in_precision(path, rewritten, "fp32", cast_scales=True)
+    rewritten.write_bytes(model_in_precision(path.read_bytes(), "fp32", cast_scales=True))
     onnx.checker.check_model(str(rewritten), full_check=True)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
