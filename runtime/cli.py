@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple, NoReturn, Protocol, cast
 
 from glus_edge.runtime.errors import GlusEdgeError
+from glus_edge.runtime.utils.termination import interrupted_by_sigterm
+from glus_edge.runtime.utils.text import printable
 
 USER_ERROR, INTERRUPTED = 2, 130  # exit codes; argparse uses 2 as well, a shell 130 for Ctrl-C
 _OWN = "glus_edge"
@@ -109,17 +111,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As stderr has it: a path need not be text, and a terminal need not have every letter.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return _run(argv)
+        with interrupted_by_sigterm():
+            return _run(argv)
     except GlusEdgeError as error:
-        print(f"glus-edge: error: {' '.join(str(error).split())}", file=sys.stderr)
-        _drop_unwritten()
-        return USER_ERROR
+        return _failed(str(error))
     except KeyboardInterrupt:
         print("glus-edge: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         _drop_unwritten()
         return 1
+    except MemoryError:
+        return _failed("memory: there is not enough for this; close other programs, or use a smaller bundle or video")
+    except OSError as error:
+        where = "standard output or a file" if error.filename is None else os.fsdecode(error.filename)
+        return _failed(f"{where}: cannot be used ({error.strerror or error})")
+
+
+def _failed(message: str) -> int:
+    """Says what is wrong, in one line."""
+    print(f"glus-edge: error: {printable(' '.join(message.split()))}", file=sys.stderr)
+    _drop_unwritten()
+    return USER_ERROR
 
 
 def _drop_unwritten() -> None:

@@ -11,6 +11,7 @@ from glus_edge.runtime.bundle.signatures import TensorSignature, signatures
 from glus_edge.runtime.commands.arguments import bundle_from_arguments
 from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.utils.schema import to_json
+from glus_edge.runtime.utils.text import printable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(to_json(manifest), indent=2, ensure_ascii=False))
         return 0
     for line in describe(directory, manifest, arguments.tensors):
-        print(line)
+        print(printable(line))
     if arguments.verify:
         print("\nEvery file has the size and SHA-256 the manifest says.")
     return 0

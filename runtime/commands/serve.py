@@ -14,7 +14,6 @@ from glus_edge.runtime.commands.arguments import (
     choice_from_arguments,
     options_from_arguments,
 )
-from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.deadline import Deadline
 from glus_edge.runtime.segmenter import Segmenter
@@ -85,11 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.certificate,
         arguments.key,
     )
-    with interrupted_by_sigterm():
-        try:
-            with LiveServer(lambda: Segmenter.open(bundle, options), choice, settings, live) as server:
-                print(f"glus-edge: {server.address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
-                server.run()
-        except KeyboardInterrupt:  # how a server ends
-            return 0
+    try:
+        with LiveServer(lambda: Segmenter.open(bundle, options), choice, settings, live) as server:
+            print(f"glus-edge: {server.address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+            server.run()
+    except KeyboardInterrupt:  # how a server ends
+        return 0
     return 0

@@ -18,7 +18,6 @@ from glus_edge.runtime.commands.arguments import (
     choice_from_arguments,
     options_from_arguments,
 )
-from glus_edge.runtime.commands.termination import interrupted_by_sigterm
 from glus_edge.runtime.errors import InputError, OutputError, VideoError
 from glus_edge.runtime.loop.live_results import live_results
 from glus_edge.runtime.loop.live_session import LiveSession
@@ -68,7 +67,6 @@ def run(arguments: argparse.Namespace) -> int:
     keeping_up = KeepingUp(arguments.deadline_ms)
     ended: VideoError | OutputError | BrokenPipeError | None = None
     with (
-        interrupted_by_sigterm(),
         Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
         LiveSource(arguments.source, reconnect_s=arguments.reconnect) as source,
     ):

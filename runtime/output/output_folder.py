@@ -1,6 +1,8 @@
 """The folder a run writes to: what may be taken, and what of an earlier run is removed."""
 
+import fcntl
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -28,6 +30,25 @@ def check_output_folder(directory: Path, overwrite: bool) -> None:
             f"{directory}: holds files and no {RESULT_FILE} of an earlier run, expected results that may be "
             "overwritten; choose another folder"
         )
+
+
+def lock_folder(directory: Path) -> int:
+    """A file descriptor; until it is closed, or its process ends, no other run may write to the folder.
+
+    Errors: OutputError: another run does; OSError.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OutputError(
+            f"{directory}: another run is writing to it; choose another folder, or wait for it"
+        ) from error
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def remove_masks_and_overlay(directory: Path) -> None:

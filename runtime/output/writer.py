@@ -1,5 +1,6 @@
 """Writes a run's results: a PNG per mask, overlay.mp4 and result.json."""
 
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from glus_edge.runtime.output.output_folder import (
     OVERLAY_FILE,
     RESULT_FILE,
     check_output_folder,
+    lock_folder,
     remove_masks_and_overlay,
     remove_outputs,
 )
@@ -36,13 +38,16 @@ class OutputWriter:
     `interrupted` after Ctrl-C or an error. If not one frame was finished, nothing is left behind.
     """
 
-    def __init__(self, directory: Path, video: Video, run: RunDescription, progress: Progress, created: bool) -> None:
+    def __init__(
+        self, directory: Path, video: Video, run: RunDescription, progress: Progress, created: bool, lock: int
+    ) -> None:
         self.directory = directory
         self._video = video
         self._sentences = run.sentences
         self._record = RunRecord(run, video)
         self._progress = progress
         self._created = created
+        self._lock = lock  # a file descriptor; no other run writes to the folder while it is open
         self._closed = False
 
     @classmethod
@@ -62,9 +67,13 @@ class OutputWriter:
         directory = Path(directory)
         check_output_folder(directory, overwrite)
         created = not directory.exists()
-        writer = cls(directory, video, run, progress, created)
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(parents=True, exist_ok=not created)
+            lock = lock_folder(directory)
+        except OSError as error:
+            raise _cannot_be_made(directory, error) from error
+        writer = cls(directory, video, run, progress, created, lock)
+        try:
             # First of all: from here on the folder is known as ours, and as unfinished.
             writer._write_record(RUNNING)
             remove_masks_and_overlay(directory)
@@ -72,11 +81,10 @@ class OutputWriter:
                 writer._mask_folder(sentence).mkdir(parents=True, exist_ok=True)
         except (OSError, OutputError) as error:
             writer._discard()
+            os.close(lock)
             if isinstance(error, OutputError):
                 raise
-            raise OutputError(
-                f"{directory}: cannot be made ({error.strerror}), expected a place where a folder can be written"
-            ) from error
+            raise _cannot_be_made(directory, error) from error
         return writer
 
     def write(self, frame: Frame, result: FrameResult) -> None:
@@ -106,17 +114,20 @@ class OutputWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._closed:
-            return
-        if kind is not None and not self._record.indices:
-            self._discard()
-        elif kind is None:
-            self.close()
-        elif issubclass(kind, KeyboardInterrupt):
-            self.close(INTERRUPTED, "interrupted from the keyboard")
-        else:
-            with suppress(OutputError):
-                self._write_record(INTERRUPTED, str(error))
+        try:
+            if self._closed:
+                return
+            if kind is not None and not self._record.indices:
+                self._discard()
+            elif kind is None:
+                self.close()
+            elif issubclass(kind, KeyboardInterrupt):
+                self.close(INTERRUPTED, "interrupted from the keyboard")
+            else:
+                with suppress(OutputError):
+                    self._write_record(INTERRUPTED, str(error))
+        finally:
+            os.close(self._lock)
 
     def _discard(self) -> None:
         with suppress(OutputError, OSError):  # the error that brought us here is the one to report
@@ -158,8 +169,20 @@ class OutputWriter:
         masks = np.zeros((len(self._sentences), *frame.size), np.bool_)
         for sentence, mask in enumerate(masks):
             path = self._mask_path(sentence, frame.index)
-            image = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+            try:
+                content = np.frombuffer(path.read_bytes(), np.uint8)  # OpenCV opens no path that is not text
+            except OSError as error:
+                raise OutputError(
+                    f"{path}: cannot be read ({error.strerror}), expected the mask written there"
+                ) from error
+            image = cv2.imdecode(content, cv2.IMREAD_GRAYSCALE) if content.size else None
             if image is None or image.shape != mask.shape:
                 raise OutputError(f"{path}: is gone or changed, expected the mask written there a moment ago")
             np.greater(image, 0, out=mask)
         return masks
+
+
+def _cannot_be_made(directory: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{directory}: cannot be made ({error.strerror}), expected a place where a folder can be written"
+    )

@@ -1,5 +1,6 @@
 import argparse
 import io
+import signal
 import subprocess
 import sys
 import types
@@ -56,6 +57,39 @@ def test_ctrl_c_is_exit_code_130(add_command: Callable[..., None], capsys: pytes
     add_command(run)
     assert cli.main(["try"]) == 130
     assert capsys.readouterr().err == "glus-edge: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "memory: there is not enough"),
+        (FileNotFoundError(2, "No such file or directory", "gone"), "gone: cannot be used (No such file or directory)"),
+        (OSError(24, "Too many open files"), "standard output or a file: cannot be used (Too many open files)"),
+        (InputError("name: got \x1b[2J"), "name: got \\x1b[2J"),
+    ],
+)
+def test_what_the_machine_lacks_is_one_line_as_well(
+    add_command: Callable[..., None], capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        raise error
+
+    add_command(run)
+    assert cli.main(["try"]) == 2
+    out = capsys.readouterr().err
+    assert said in out
+    assert len(out.splitlines()) == 1
+
+
+def test_sigterm_ends_every_command_as_ctrl_c_does(add_command: Callable[..., None]) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        signal.raise_signal(signal.SIGTERM)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    add_command(run)
+    assert cli.main(["try"]) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_bug_is_not_hidden(add_command: Callable[..., None]) -> None:

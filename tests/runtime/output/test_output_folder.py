@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,24 @@ def test_overwriting_an_empty_folder_needs_no_earlier_run(tmp_path: Path, video:
 def test_a_name_that_no_folder_can_have_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="cannot be used .File name too long., expected a folder to create"):
         check_output_folder(tmp_path / ("o" * 300), overwrite=False)
+
+
+def test_two_runs_never_share_a_folder(tmp_path: Path, video: Video) -> None:
+    with OutputWriter.open(tmp_path / "out", video, RUN) as writer:
+        writer.write(video.read(0), result_of(video.read(0)))
+        before = (tmp_path / "out" / "result.json").read_bytes()
+        with pytest.raises(OutputError, match="another run is writing to it"):
+            OutputWriter.open(tmp_path / "out", video, RUN, overwrite=True)
+        assert (tmp_path / "out" / "result.json").read_bytes() == before
+        writer.close("interrupted", "said by the caller")
+    with OutputWriter.open(tmp_path / "out", video, RUN, overwrite=True) as writer:
+        writer.close("interrupted", "said by the caller")
+
+
+def test_a_folder_whose_name_is_no_text_gets_masks_and_overlay(tmp_path: Path, video: Video) -> None:
+    out = tmp_path / os.fsdecode(b"r\xe9s")
+    with OutputWriter.open(out, video, RUN) as writer:
+        for frame in video.frames(0, video.frame_count):
+            writer.write(frame, result_of(frame))
+    assert record(out)["status"] == "complete"
+    assert (out / "overlay.mp4").stat().st_size > 0

@@ -1,6 +1,7 @@
-"""SIGTERM, by which services and containers are stopped, ends a live run as Ctrl-C does."""
+"""SIGTERM, by which services and containers are stopped, ends a command as Ctrl-C does."""
 
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -8,7 +9,10 @@ from types import FrameType
 
 @contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """While in the block SIGTERM raises KeyboardInterrupt in the main thread, which must be the one that enters."""
+    """While in the block SIGTERM raises KeyboardInterrupt, if the main thread enters; signals are its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         yield
