@@ -22,7 +22,7 @@ from glus_edge.runtime.commands.segment import Request, segment_into
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.output_folder import OVERLAY_FILE, check_output_folder
 from glus_edge.runtime.policies.loop_rules import LoopChoice
-from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.policies.window import WINDOW_POLICIES
 from glus_edge.runtime.segmenter import Segmenter
 
 DEFAULT_OUTPUT = Path("glus-edge-demo")
@@ -38,7 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a new folder for masks, overlay.mp4 and result.json (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run's results in --output")
-    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
+    parser.add_argument(
+        "--policy", choices=WINDOW_POLICIES, default="exact", help="query window (default: %(default)s)"
+    )
     add_engine_arguments(parser)
 
 

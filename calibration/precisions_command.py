@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from glus_edge.benchmarks.datasets.generated_dataset import GENERATED
-from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.policies.window import WINDOW_POLICIES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=int, default=16, metavar="N", help="of --calibration-videos, from the first (default: 16)"
     )
-    parser.add_argument("--policy", choices=POLICIES, default="exact", help="query window (default: %(default)s)")
+    parser.add_argument(
+        "--policy", choices=WINDOW_POLICIES, default="exact", help="query window (default: %(default)s)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,12 +15,13 @@ from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.loop.propagation import Propagation
 from glus_edge.runtime.loop.result import FrameResult
-from glus_edge.runtime.loop.sentence_batch import Engines, SentenceBatch, SharedState
+from glus_edge.runtime.loop.sentence_batch import SentenceBatch
+from glus_edge.runtime.loop.shared_state import Engines, SharedState
 from glus_edge.runtime.pixels.tower_inputs import HostTowerInputs, TowerInputs
 from glus_edge.runtime.policies.context import uniform_context
 from glus_edge.runtime.policies.key_frame import KeyFrame, candidate_frames, key_frame_index
 from glus_edge.runtime.policies.loop_rules import LoopRules, loop_choice
-from glus_edge.runtime.policies.refresh import RefreshRule
+from glus_edge.runtime.policies.refresh_rule import RefreshRule
 from glus_edge.runtime.policies.window import window_policy
 from glus_edge.runtime.tensorrt.engine import TensorRtBackend, TensorRtOptions
 from glus_edge.runtime.tensorrt.library import LIBRARIES
@@ -101,7 +102,7 @@ class Segmenter:
         """
         choice = loop_choice(preset, policy, refresh, memory, lost)
         rules = choice.rules()
-        session = self._session(sentences, choice.policy)
+        batch = self._batch(sentences, choice.policy)
         if isinstance(video, (str, Path)):
             video = open_video(video)
         context = uniform_context(video.frame_count, self.bundle.manifest.window.context_frames)
@@ -111,7 +112,7 @@ class Segmenter:
                 "key frame: got 'auto', expected 'first', a frame number or a score file: "
                 "this bundle has neither [SCORE] nor context frames to choose from"
             )
-        return VideoRun(session, video, context, start, rules)
+        return VideoRun(batch, video, context, start, rules)
 
     def picture(self, source: object) -> Picture:
         """The `picture` of a Frame for videos of your own, from a numpy array, DLPack or the CUDA Array Interface.
@@ -141,7 +142,7 @@ class Segmenter:
             live.add(*_checked(sentences))
         return live
 
-    def _session(self, sentences: Sequence[str], policy: str) -> SentenceBatch:
+    def _batch(self, sentences: Sequence[str], policy: str) -> SentenceBatch:
         window = window_policy(policy, self.bundle.manifest.window)
         return SentenceBatch(SharedState(self.bundle, self._engines), _checked(sentences), window)
 
@@ -164,13 +165,13 @@ class VideoRun:
     """One pass over a video. Iterate it once; what it will do can be read beforehand."""
 
     def __init__(
-        self, session: SentenceBatch, video: Video, context: tuple[int, ...], key_frame: int | None, rules: LoopRules
+        self, batch: SentenceBatch, video: Video, context: tuple[int, ...], key_frame: int | None, rules: LoopRules
     ) -> None:
         self.video = video
         self.context_frames = context  # indices of the frames the language model sees throughout
         self._key_frame = key_frame  # None: the model is to choose
         self.rules = rules
-        self._session = session
+        self._batch = batch
         self._results = self._run()
 
     def __len__(self) -> int:
@@ -181,7 +182,7 @@ class VideoRun:
         """The frame the run starts from. If the model is to choose it, asking for it runs the frames it chooses of."""
         if self._key_frame is None:
             self._read_context()
-            scores_frames = self._session.shared.bundle.manifest.model.scores_frames
+            scores_frames = self._batch.shared.bundle.manifest.model.scores_frames
             self._key_frame = self._best_scored() if scores_frames else self._most_confident()
         return self._key_frame
 
@@ -196,8 +197,8 @@ class VideoRun:
         if self._key_frame is not None:
             self._read_context()
         key, count = self.key_frame, self.video.frame_count
-        self._session.tokens.pin(frozenset(self.context_frames) | {key})
-        forward = Propagation(self._session, self.rules)
+        self._batch.shared.tokens.pin(frozenset(self.context_frames) | {key})
+        forward = Propagation(self._batch, self.rules)
         with closing(self._ahead(key, count, 1)) as frames:
             first = self._next(frames)
             assert first is not None, "a video has a frame"
@@ -209,17 +210,17 @@ class VideoRun:
                 yield from self._steps(backward, frames)
 
     def _read_context(self) -> None:
-        self._session.tokens.pin(frozenset(self.context_frames))
+        self._batch.shared.tokens.pin(frozenset(self.context_frames))
         for index in self.context_frames:
-            self._session.tokens.add(self.video.read(index))
-        self._session.read_context(self.context_frames)
+            self._batch.shared.tokens.add(self.video.read(index))
+        self._batch.shared.read_context(self.context_frames)
 
     def _best_scored(self) -> int:
         """The frame of the highest [SCORE], the mean over sentences."""
 
         def score(index: int) -> float:
-            self._session.tokens.add(self.video.read(index))
-            return float(self._session.score(index).mean())
+            self._batch.shared.tokens.add(self.video.read(index))
+            return float(self._batch.score(index).mean())
 
         return max(candidate_frames(self.video.frame_count, self.context_frames), key=score)
 
@@ -227,22 +228,22 @@ class VideoRun:
         """The context frame whose masks, were it the first, have the highest predicted IoU, the mean over sentences."""
 
         def confidence(index: int) -> float:
-            scores = Propagation(self._session).step(self.video.read(index)).scores
+            scores = Propagation(self._batch).step(self.video.read(index)).scores
             return sum(each.predicted_iou or 0.0 for each in scores) / len(scores)
 
         return max(dict.fromkeys(self.context_frames), key=confidence)
 
-    def _steps(self, direction: Propagation, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
+    def _steps(self, propagation: Propagation, frames: Iterator[Frame]) -> Iterator[tuple[Frame, FrameResult]]:
         while (frame := self._next(frames)) is not None:
-            yield frame, direction.step(frame)
+            yield frame, propagation.step(frame)
 
     def _ahead(self, start: int, stop: int, step: int) -> Generator[Frame, None, None]:
-        pixels, asked = self._session.shared.engines.pixels, self.rules.refresh.name == "always"
+        pixels, asked = self._batch.shared.engines.pixels, self.rules.refresh.asks_always
         return ahead(pixels.prepared(frame, asked) for frame in self.video.frames(start, stop, step))
 
     def _next(self, frames: Iterator[Frame]) -> Frame | None:
         """The next frame, decoded and prepared in advance; what is waited for it counts as the frame's `decode`."""
-        with self._session.stopwatch.stage("decode"):
+        with self._batch.shared.stopwatch.stage("decode"):
             return next(frames, None)
 
 

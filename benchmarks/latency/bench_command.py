@@ -24,7 +24,7 @@ from glus_edge.runtime.commands.arguments import (
 )
 from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.policies.window import WINDOW_POLICIES
 from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
 from glus_edge.runtime.utils.atomic_file import check_file, write_file
 from glus_edge.runtime.utils.progress import terminal_bar
@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
     add_bundle_argument(parser)
     parser.add_argument("--video", type=Path, help="a file or folder of frames, looped (default: made up, 480 x 854)")
-    parser.add_argument("--policy", default=",".join(POLICIES), metavar="P,P", help="(default: %(default)s)")
+    parser.add_argument("--policy", default=",".join(WINDOW_POLICIES), metavar="P,P", help="(default: %(default)s)")
     for rule in ("refresh", "memory", "lost"):
         usual = getattr(BenchSettings, rule)
         parser.add_argument(f"--{rule}", default=usual, metavar="RULE", help="of every policy; see `segment`")
@@ -131,8 +131,8 @@ def _peak(backend: str, provider: str, manifest: Manifest) -> MachinePeak | None
 def _policies(text: str) -> tuple[str, ...]:
     policies = tuple(dict.fromkeys(text.split(",")))
     for policy in policies:
-        if policy not in POLICIES:
-            raise InputError(f"--policy: got {policy!r}, expected some of {','.join(POLICIES)}")
+        if policy not in WINDOW_POLICIES:
+            raise InputError(f"--policy: got {policy!r}, expected some of {','.join(WINDOW_POLICIES)}")
     return policies
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.policies.mask_signals import MaskSignals, overlap
-from glus_edge.runtime.policies.refresh import RefreshRule
+from glus_edge.runtime.policies.needs import Needs
+from glus_edge.runtime.policies.refresh_rule import RefreshRule
 
 
 class Truth:
@@ -30,7 +31,9 @@ class Truth:
 class OracleRule(RefreshRule):
     """Asks again when the mask's true IoU is below `wrong`. One sentence at a time."""
 
-    name: str = "oracle"
+    name = "oracle"
+    needs = Needs.MASK_SIGNALS
+
     wrong: float = 0.5
     truth: Truth = field(default_factory=Truth)
 

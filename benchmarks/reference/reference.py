@@ -114,7 +114,7 @@ class Reference:
             segmented = next_token == self._manifest.prompt.segment_token_id
             if segmented:
                 mask = self._sam2.track(step, pixels, segment_embedding, frame.size).numpy()
-            yield ReferenceResult(frame.index, mask, segmented, self._stopwatch.take())
+            yield ReferenceResult(frame.index, mask, segmented, self._stopwatch.drain())
 
     def _clip_pixels(self, frame: Frame) -> torch.Tensor:
         return self._placed(clip_pixels(frame.rgb, self._manifest.clip))

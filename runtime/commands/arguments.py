@@ -11,8 +11,9 @@ from glus_edge.runtime.device.open_cuda import IMPLEMENTATIONS
 from glus_edge.runtime.policies.loop_rules import PRESETS, LoopChoice, loop_choice
 from glus_edge.runtime.policies.lost_target import LOST_RULES
 from glus_edge.runtime.policies.memory_rule import PARTS, REFERENCE
+from glus_edge.runtime.policies.named_rule import rule_pattern
 from glus_edge.runtime.policies.refresh import RULES
-from glus_edge.runtime.policies.window import POLICIES
+from glus_edge.runtime.policies.window import WINDOW_POLICIES
 from glus_edge.runtime.segmenter import BACKENDS, SegmenterOptions
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions
 
@@ -45,15 +46,15 @@ def add_loop_arguments(parser: argparse.ArgumentParser, *, live: bool = False) -
         default=None if live else "exact",
         help=f"the four rules below at once, each of which may be given by itself: {parts} (default: {usual})",
     )
-    parser.add_argument("--policy", choices=POLICIES, help="query window")
-    refresh = ", ".join(f"{rule}:{','.join(fields)}" if fields else rule for rule, fields in RULES.items())
+    parser.add_argument("--policy", choices=WINDOW_POLICIES, help="query window")
+    refresh = ", ".join(rule_pattern(name, rule) for name, rule in RULES.items())
     parser.add_argument("--refresh", metavar="RULE", help=f"when the language model is asked: {refresh}")
     parser.add_argument(
         "--memory",
         metavar="RULE",
         help=f"which frames' memories are kept: {REFERENCE}, or parts joined by +: {', '.join(PARTS)}",
     )
-    parser.add_argument("--lost", choices=LOST_RULES, help="what becomes of masks when the object is gone")
+    parser.add_argument("--lost", choices=tuple(LOST_RULES), help="what becomes of masks when the object is gone")
 
 
 def choice_from_arguments(arguments: argparse.Namespace) -> LoopChoice:

@@ -75,7 +75,7 @@ class KeyValueCache:
         return Prefill(past, start, rows, lengths, positions, past_positions, self._mask(valid, past, new))
 
     def record(self, prefill: Prefill) -> None:
-        """Notes that the rows of `prefill` have been written."""
+        """Enters the rows of `prefill`, which have been written."""
         stop = prefill.start + prefill.new_tokens
         for sentence, length in enumerate(prefill.lengths.tolist()):
             kept = prefill.positions[sentence, -1] + 1 - length  # the position of the first new row
@@ -98,8 +98,8 @@ class KeyValueCache:
         """Forgets every row but the prefix."""
         self._rows[:] = _EMPTY
 
-    def take_from(self, other: "KeyValueCache", sentences: tuple[int, ...]) -> None:
-        """Takes over what `other`, no larger than this one, notes of these of its sentences; slots stay the same."""
+    def copy_from(self, other: "KeyValueCache", sentences: tuple[int, ...]) -> None:
+        """Takes over the rows of these sentences of `other`, which is no larger than this one; slots stay the same."""
         self.clear()
         self._rows[:, : other.capacity] = other._rows[list(sentences)]
         self._positions[:, : other.capacity] = other._positions[list(sentences)]

@@ -74,6 +74,16 @@ class LanguageModel:
         self._prefill(prompts, {"frame_score": score})
         return np.array(self._engine.device.read(score))
 
+    def copy_from(self, other: "LanguageModel", sentences: tuple[int, ...]) -> None:
+        """Takes over the cached rows of these sentences of `other`, which stands behind the same prefix."""
+        self._cache.copy_from(other._cache, sentences)
+        self._version = other._version
+        device, rows = self._engine.device, min(self._past.shape[2], other._past.shape[2])
+        for layer in range(self._past.shape[0]):
+            for i in range(2):
+                held = device.read(other._past[layer, i, :rows])[:, list(sentences)]
+                device.write(self._past[layer, i, :rows], held)
+
     def _prefill(self, prompts: list[Rows], heads: dict[str, Array]) -> int:
         """Computes what is not cached, and `heads` of the last row. Rows computed for each sentence, padding included."""
         if self._version != self._shared.version:
@@ -87,16 +97,6 @@ class LanguageModel:
                 caches[f"prefix_{kind}_{layer}"] = self._shared.keys_or_values(layer, i)
                 caches[f"past_{kind}_{layer}"] = self._past[layer, i, : prefill.past]
                 outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
-        self._engine.run(self._inputs.of(prefill) | caches, outputs | heads)
+        self._engine.run(self._inputs.engine_inputs(prefill) | caches, outputs | heads)
         self._cache.record(prefill)
         return prefill.new_tokens
-
-    def copy_to(self, other: "LanguageModel", sentences: tuple[int, ...]) -> None:
-        """Gives `other`, made for these sentences alone and behind the same prefix, their cached rows."""
-        other._cache.take_from(self._cache, sentences)
-        other._version = self._version
-        device, rows = self._engine.device, min(self._past.shape[2], other._past.shape[2])
-        for layer in range(self._past.shape[0]):
-            for i in range(2):
-                held = device.read(self._past[layer, i, :rows])[:, list(sentences)]
-                device.write(other._past[layer, i, :rows], held)

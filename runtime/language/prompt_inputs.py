@@ -33,7 +33,7 @@ class PromptInputs:
         self._past_positions = Scratch(device, rows, "int32")
         self._mask = Scratch(device, rows * all_tokens, "float32")
 
-    def of(self, prefill: Prefill) -> dict[str, Array]:
+    def engine_inputs(self, prefill: Prefill) -> dict[str, Array]:
         """Every input but the caches; valid until the next call."""
         return {
             "inputs_embeds": self._embed(prefill.rows),

@@ -42,5 +42,5 @@ class SharedPrefix:
                 caches[f"prefix_{kind}_{layer}"] = empty
                 caches[f"past_{kind}_{layer}"] = empty.reshape((0, 1, *self._head))
                 outputs[f"new_{kind}_{layer}"] = self.keys_or_values(layer, i).reshape((self.rows, 1, *self._head))
-        self._engine.run(self._inputs.of(prefill) | caches, outputs)
+        self._engine.run(self._inputs.engine_inputs(prefill) | caches, outputs)
         self.version += 1

@@ -41,6 +41,6 @@ def live_results(arrivals: Iterable[LiveFrame], push: Push, deadline_ms: float |
         result = push(arrival.rgb, may_ask=may_ask)
         end = time.perf_counter()
         if deadline is not None:
-            deadline.note(result.asked, 1e3 * (end - begin))
+            deadline.record(result.asked, 1e3 * (end - begin))
         yield LiveResult(arrival, result, 1e3 * (end - arrival.arrived), arrival.number - last - 1)
         last = arrival.number

@@ -7,7 +7,8 @@ import numpy as np
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.loop.propagation import Propagation
 from glus_edge.runtime.loop.result import FrameResult, Scores
-from glus_edge.runtime.loop.sentence_batch import SentenceBatch, SharedState
+from glus_edge.runtime.loop.sentence_batch import SentenceBatch
+from glus_edge.runtime.loop.shared_state import SharedState
 from glus_edge.runtime.policies.context import CausalContext
 from glus_edge.runtime.policies.loop_rules import LoopRules
 from glus_edge.runtime.policies.window import WindowPolicy
@@ -21,16 +22,16 @@ class LiveSession:
     begin with the next frame. All share the context and everything that is computed of a frame.
     """
 
-    def __init__(self, shared: SharedState, policy: WindowPolicy, rules: LoopRules) -> None:
-        self._shared, self._policy, self._rules = shared, policy, rules
+    def __init__(self, shared: SharedState, window_policy: WindowPolicy, rules: LoopRules) -> None:
+        self._shared, self._window_policy, self._rules = shared, window_policy, rules
         self._context = CausalContext(shared.bundle.manifest.window.context_frames)
-        self._batches: list[Propagation] = []
+        self._propagations: list[Propagation] = []  # one a batch of sentences
         self._index = 0
 
     @property
     def sentences(self) -> tuple[str, ...]:
         """In the order of the results' masks and scores."""
-        return tuple(text for batch in self._batches for text in batch.session.texts)
+        return tuple(text for each in self._propagations for text in each.batch.texts)
 
     def add(self, *sentences: str) -> range:
         """Asks for these as well, from the next frame on, with an empty memory. Returns their numbers.
@@ -40,18 +41,19 @@ class LiveSession:
         if not sentences:
             raise InputError("add: got no sentence, expected at least one")
         count = len(self.sentences)
-        self._batches.append(Propagation(SentenceBatch(self._shared, sentences, self._policy), self._rules))
+        batch = SentenceBatch(self._shared, sentences, self._window_policy)
+        self._propagations.append(Propagation(batch, self._rules))
         return range(count, count + len(sentences))
 
     def remove(self, number: int) -> None:
         """Drops a sentence; those behind it move up by one. InputError: there is no such number."""
         if number not in range(len(self.sentences)):
             raise InputError(f"remove: got {number!r}, expected 0 to {len(self.sentences) - 1}, a sentence's number")
-        for place, batch in enumerate(self._batches):
-            count = batch.session.sentences
+        for place, propagation in enumerate(self._propagations):
+            count = propagation.batch.sentences
             if number < count:
                 rest = tuple(each for each in range(count) if each != number)
-                self._batches[place : place + 1] = [batch.of(rest)] if rest else []
+                self._propagations[place : place + 1] = [propagation.select(rest)] if rest else []
                 return
             number -= count
 
@@ -71,11 +73,11 @@ class LiveSession:
         self._index += 1
         if context is not None:
             self._shared.read_context(context)
-            for batch in self._batches:
-                batch.restart_conversation()
+            for propagation in self._propagations:
+                propagation.restart_conversation()
         self._shared.tokens.pin(frozenset(self._context.kept) | frozenset(self._shared.context))
-        result = _joined(frame, [batch.step(frame, may_ask=may_ask) for batch in self._batches], self._shared)
-        self._shared.let_go()
+        result = _joined(frame, [each.step(frame, may_ask=may_ask) for each in self._propagations], self._shared)
+        self._shared.wait_until_read()
         return result
 
 
@@ -92,6 +94,6 @@ def _joined(frame: Frame, results: Sequence[FrameResult], shared: SharedState) -
         frame.index,
         np.concatenate([np.zeros((0, *frame.size), np.bool_), *(result.masks for result in results)]),
         tuple(scores),
-        timings or shared.stopwatch.take(),
+        timings or shared.stopwatch.drain(),
         any(result.asked for result in results),
     )

@@ -1,18 +1,28 @@
 """The context/query loop: one pass over consecutive frames. `Propagation.step` is the algorithm."""
 
+from typing import NamedTuple
+
 import numpy as np
 
+from glus_edge.runtime.loop.propagation_state import PropagationState
 from glus_edge.runtime.loop.result import FrameResult, Scores
 from glus_edge.runtime.loop.sentence_batch import SentenceBatch
 from glus_edge.runtime.pixels.preprocess import masks_from_logits
 from glus_edge.runtime.policies.loop_rules import LoopRules
-from glus_edge.runtime.policies.lost_target import TargetState, TargetVerdict
-from glus_edge.runtime.policies.mask_signals import MaskSignalReader, MaskSignals
+from glus_edge.runtime.policies.lost_target import TargetVerdict
+from glus_edge.runtime.policies.mask_signals import MaskSignals
 from glus_edge.runtime.policies.memory_rule import MemoryRecord
-from glus_edge.runtime.policies.refresh import BackOff
-from glus_edge.runtime.policies.scene_change import SceneChange
+from glus_edge.runtime.policies.needs import Needs
+from glus_edge.runtime.policies.scene_change import SceneColors
 from glus_edge.runtime.tracking.mask_tracker import TrackedMasks
 from glus_edge.runtime.video.frame import Frame
+
+
+class DecodedFrame(NamedTuple):
+    """The masks of all sentences on one frame."""
+
+    masks: TrackedMasks
+    signals: dict[int, MaskSignals]  # of the sentences that have a mask; empty where no rule needs them
 
 
 class Propagation:
@@ -22,147 +32,147 @@ class Propagation:
     other, embeddings serve until they are replaced.
     """
 
-    def __init__(self, session: SentenceBatch, rules: LoopRules | None = None) -> None:
-        self.session = session
+    def __init__(
+        self, batch: SentenceBatch, rules: LoopRules | None = None, state: PropagationState | None = None
+    ) -> None:
+        """`rules`: the reference's where none are given. `state`: goes on from there."""
+        self.batch = batch
         self._rules = rules or LoopRules()
-        self._tracker = session.tracker(self._rules.memory)
-        self._embedding = session.new_embedding()
-        self._known = np.zeros(session.sentences, np.bool_)  # sentences that have an embedding
-        self._targets = [TargetState()] * session.sentences
-        self._back_off = BackOff()
-        self._step = 0
-        self._age: int | None = None  # frames since the language model was asked
-        self._window: list[int] = []  # query frames of the last prompt
-        self._asked = 0  # questions since the conversation began
-        self._recent: list[Frame] = []  # the frames a contiguous window may show
-        self._reader = MaskSignalReader(session.sentences)
-        self._signals: dict[int, MaskSignals] = {}  # of the frame before, of sentences whose object is not lost
-        self._scene = SceneChange()  # of the frame asked about last
+        self._needs = self._rules.needs
+        self._state = state or PropagationState.start(batch, self._rules.memory)
 
     def step(self, frame: Frame, *, may_ask: bool = True) -> FrameResult:
         """The masks of the next frame. Without `may_ask` the rules' question waits, unless there is no embedding yet."""
-        session, stopwatch = self.session, self.session.stopwatch
-        session.features.begin(frame)
-        self._recent = [*self._recent, frame][-session.query_frames :]
-        self._age = None if self._age is None else self._age + 1
-        asked = self._age is None or (may_ask and self._must_ask(frame))
+        self._begin(frame)
+        asked = self._state.age is None or (may_ask and self._must_ask(frame))
         if asked:
             self._ask(frame)
-        tracked, verdicts = None, {}
-        if self._known.any():
-            session.features.encode(frame)
-            self._tracker.condition()
-            tracked = self._tracker.decode(self._embedding)
-            signals = self._read(tracked, asked)
-            if not asked and may_ask and self._doubts(signals):
-                asked = True
-                self._ask(frame)
-                tracked = self._tracker.decode(self._embedding)
-                signals = self._read(tracked, asked)
-            verdicts = self._watch(tracked, signals, asked)
-        else:
-            self._tracker.remember(self._step, {})
-        with stopwatch.stage("masks"):
-            masks = np.zeros((session.sentences, *frame.size), np.bool_)
-            shown = [sentence for sentence, verdict in verdicts.items() if verdict.visible]
-            if tracked is not None and shown:
-                masks[shown] = masks_from_logits(tracked.mask_logits[shown], *frame.size)
-        self._step += 1
-        return FrameResult(frame.index, masks, _scores(tracked, verdicts, session.sentences), stopwatch.take(), asked)
+        decoded = self._track(frame, asked)
+        if decoded is not None and may_ask and not asked and self._doubts(decoded):
+            asked = True
+            self._ask(frame)
+            decoded = self._decode(asked)
+        verdicts = self._record(decoded, asked)
+        return self._result(frame, decoded, verdicts, asked)
 
     def restart_conversation(self) -> None:
         """Lets the next window begin with one turn: the context has changed, and nothing behind it is cached."""
-        self._window, self._asked = [], 0
+        self._state.window, self._state.asked = (), 0
 
     def fork(self) -> "Propagation":
-        """The other way from here: same window, memory, embeddings and step, in buffers of its own."""
-        return self._copied_to(Propagation(self.session, self._rules), tuple(range(self.session.sentences)))
+        """The other way from here: the same sentences and state, in buffers of its own."""
+        return Propagation(self.batch, self._rules, self._state.select(tuple(range(self.batch.sentences))))
 
-    def of(self, sentences: tuple[int, ...]) -> "Propagation":
-        """The same loop for some of its sentences, in a session of their own; each goes on as it would have."""
-        return self._copied_to(Propagation(self.session.of(sentences), self._rules), sentences)
+    def select(self, sentences: tuple[int, ...]) -> "Propagation":
+        """The same loop for some of its sentences, in a batch of their own; each goes on as it would have."""
+        return Propagation(self.batch.select(sentences), self._rules, self._state.select(sentences))
 
-    def _copied_to(self, other: "Propagation", sentences: tuple[int, ...]) -> "Propagation":
-        self._tracker.copy_to(other._tracker, sentences)
-        for row, sentence in enumerate(sentences):
-            self.session.copy_embedding(other._embedding[row], self._embedding[sentence])
-        other._known, other._targets = self._known[list(sentences)], [self._targets[i] for i in sentences]
-        other._step, other._age, other._back_off = self._step, self._age, self._back_off.copy()
-        other._window, other._asked, other._recent = list(self._window), self._asked, list(self._recent)
-        other._reader, other._scene = self._reader.of(sentences), self._scene.copy()
-        other._signals = {row: self._signals[i] for row, i in enumerate(sentences) if i in self._signals}
-        return other
+    def _begin(self, frame: Frame) -> None:
+        state = self._state
+        self.batch.shared.features.begin(frame)
+        state.recent = (*state.recent, frame)[-self.batch.window_policy.query_frames :]
+        state.age = None if state.age is None else state.age + 1
 
     def _must_ask(self, frame: Frame) -> bool:
-        assert self._age is not None, "the first frame is asked about, whatever the rules"
-        if not self._back_off.allows(self._age):
+        """Whether to ask before the frame is decoded."""
+        state = self._state
+        assert state.age is not None, "the first frame is asked about, whatever the rules"
+        if not state.back_off.allows(state.age):
             return False
-        if self._back_off.owed:
+        if state.back_off.owed:
             return True
-        change = self._scene.change(frame) if self._rules.watches_scene else 0.0
-        wanted = (target.wants_question(self._age, change, self._rules.lost) for target in self._targets)
-        return self._rules.refresh.ask_before(self._age, tuple(self._signals.values()), change) or any(wanted)
+        change = 0.0 if state.scene is None else state.scene.change(frame)
+        if self._rules.refresh.ask_before(state.age, tuple(state.signals.values()), change):
+            return True
+        return any(self._rules.lost.wants_question(target, state.age, change) for target in state.targets)
+
+    def _doubts(self, decoded: DecodedFrame) -> bool:
+        """Whether to ask now that the frame has been decoded."""
+        state, age = self._state, self._state.age or 0
+        trusted = tuple(each for i, each in decoded.signals.items() if not state.targets[i].lost)
+        return state.back_off.allows(age) and self._rules.refresh.ask_after(age, trusted)
 
     def _ask(self, frame: Frame) -> None:
         """New embeddings for the sentences that get a [SEG]."""
-        session, policy = self.session, self.session.policy
-        always = self._rules.refresh.name == "always"
-        window = policy.window(self._step if policy.contiguous else self._asked)
+        state, policy, tokens = self._state, self.batch.window_policy, self.batch.shared.tokens
+        window = policy.window(state.step if policy.contiguous else state.asked)
         if policy.contiguous:
-            shown = self._recent[-window.turns :]
-            for each in shown:
-                session.tokens.add(each)
-            frames = [each.index for each in shown]
+            shown = state.recent[-window.turns :]
+            frames = tuple(each.index for each in shown)
         else:
-            session.tokens.add(frame)
-            frames = [*self._window, frame.index][-window.turns :]
-        dropped = len(self._window) + 1 - window.turns if window.keep else 0
-        segmented = session.ask(frames, dropped, self._embedding, keep=not always)
-        self._known = segmented if always else self._known | segmented
-        if not always:
-            self._back_off.note(bool(segmented.all()))
-        self._window, self._age, self._asked = frames, 0, self._asked + 1
-        if self._rules.watches_scene:
-            self._scene.note(frame)
+            shown = (frame,)
+            frames = (*state.window, frame.index)[-window.turns :]
+        for each in shown:
+            tokens.add(each)
+        dropped = len(state.window) + 1 - window.turns if window.keep else 0
+        answer = self.batch.ask(frames, dropped)
+        if self._rules.refresh.asks_always:
+            state.embeddings.replace(answer)
+        else:
+            state.embeddings.update(answer)
+            state.back_off = state.back_off.after(bool(answer.segmented.all()))
+        state.window, state.age, state.asked = frames, 0, state.asked + 1
+        if Needs.SCENE_CHANGE in self._needs:
+            state.scene = SceneColors.read(frame)
 
-    def _read(self, tracked: TrackedMasks, asked: bool) -> dict[int, MaskSignals]:
-        """Of every sentence that has a mask, if any rule looks at them."""
-        if not self._rules.reads_signals:
-            return {}
-        look = not asked and self._rules.refresh.looks_without_memory(self._age or 0)
-        signals = self._reader.read(
-            tracked.mask_logits,
-            tracked.predicted_iou,
-            tracked.object_score,
-            tracked.all_mask_logits,
-            self._tracker.decode_without_memory(self._embedding) if look else None,
+    def _track(self, frame: Frame, asked: bool) -> DecodedFrame | None:
+        """None: no sentence has an embedding."""
+        if not self._state.embeddings.known.any():
+            return None
+        self.batch.shared.features.encode(frame)
+        self._state.tracker.condition()
+        return self._decode(asked)
+
+    def _decode(self, asked: bool) -> DecodedFrame:
+        """The masks that the embeddings stand for now; `asked`: they are of this very frame."""
+        state = self._state
+        masks = state.tracker.decode(state.embeddings.values)
+        if Needs.MASK_SIGNALS not in self._needs:
+            return DecodedFrame(masks, {})
+        look = not asked and self._rules.refresh.looks_without_memory(state.age or 0)
+        signals = state.reader.read(
+            masks.mask_logits,
+            masks.predicted_iou,
+            masks.object_score,
+            masks.all_mask_logits,
+            state.tracker.decode_without_memory(state.embeddings.values) if look else None,
         )
-        return {i: signals[i] for i in np.flatnonzero(self._known).tolist()}
+        return DecodedFrame(masks, {i: signals[i] for i in self._known()})
 
-    def _doubts(self, signals: dict[int, MaskSignals]) -> bool:
-        age = self._age or 0
-        trusted = tuple(each for i, each in signals.items() if not self._targets[i].lost)
-        return self._back_off.allows(age) and self._rules.refresh.ask_after(age, trusted)
-
-    def _watch(self, tracked: TrackedMasks, signals: dict[int, MaskSignals], asked: bool) -> dict[int, TargetVerdict]:
+    def _record(self, decoded: DecodedFrame | None, asked: bool) -> dict[int, TargetVerdict]:
         """Keeps what the next frame needs, memories included, and says what becomes of each mask."""
-        known = np.flatnonzero(self._known).tolist()
-        if not self._rules.reads_signals:
-            self._tracker.remember(self._step, {i: MemoryRecord(self._step) for i in known})
-            return dict.fromkeys(known, TargetVerdict())
-        verdicts, memories = {}, {}
-        for i, seen in signals.items():
-            self._targets[i], verdicts[i] = self._targets[i].after(seen, asked, self._rules.lost)
+        state, step = self._state, self._state.step
+        verdicts = {} if decoded is None else dict.fromkeys(self._known(), TargetVerdict())
+        memories = {i: MemoryRecord(step) for i in verdicts}
+        observed = {} if decoded is None else decoded.signals
+        for i, seen in observed.items():
+            state.targets[i], verdicts[i] = self._rules.lost.observe(state.targets[i], seen, asked)
+            memories[i] = MemoryRecord(step, seen.predicted_iou, seen.object_score, seen.growth, seen.contested, asked)
             if verdicts[i].restart:
-                self._tracker.forget(i)
-            if verdicts[i].remember:
-                memories[i] = MemoryRecord(
-                    self._step, seen.predicted_iou, seen.object_score, seen.growth, seen.contested, asked
-                )
-        self._tracker.remember(self._step, memories)
-        self._reader.note(tracked.mask_logits, asked)
-        self._signals = {i: each for i, each in signals.items() if not self._targets[i].lost}
+                state.tracker.forget(i)
+        state.tracker.remember(step, {i: memory for i, memory in memories.items() if verdicts[i].remember})
+        if decoded is not None and Needs.MASK_SIGNALS in self._needs:
+            state.signals = {i: each for i, each in observed.items() if not state.targets[i].lost}
+            state.reader.observe(decoded.masks.mask_logits, asked)
+        state.step += 1
         return verdicts
+
+    def _result(
+        self, frame: Frame, decoded: DecodedFrame | None, verdicts: dict[int, TargetVerdict], asked: bool
+    ) -> FrameResult:
+        sentences, stopwatch = self.batch.sentences, self.batch.shared.stopwatch
+        tracked = None if decoded is None else decoded.masks
+        with stopwatch.stage("masks"):
+            masks = np.zeros((sentences, *frame.size), np.bool_)
+            shown = [sentence for sentence, verdict in verdicts.items() if verdict.visible]
+            if tracked is not None and shown:
+                masks[shown] = masks_from_logits(tracked.mask_logits[shown], *frame.size)
+        return FrameResult(frame.index, masks, _scores(tracked, verdicts, sentences), stopwatch.drain(), asked)
+
+    def _known(self) -> list[int]:
+        """The sentences that have an embedding, and so a mask."""
+        known: list[int] = np.flatnonzero(self._state.embeddings.known).tolist()
+        return known
 
 
 def _scores(tracked: TrackedMasks | None, verdicts: dict[int, TargetVerdict], sentences: int) -> tuple[Scores, ...]:

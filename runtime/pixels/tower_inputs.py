@@ -42,7 +42,7 @@ class TowerInputs(Protocol):
     def picture(self, source: object) -> Picture:
         """A frame's picture, from wherever these pixels can be made of. InputError: from nowhere they can."""
 
-    def let_go(self) -> None:
+    def wait_until_read(self) -> None:
         """Returns when no frame in device memory is read any more."""
 
     def close(self) -> None:
@@ -74,7 +74,7 @@ class HostTowerInputs:
         """See TowerInputs."""
         return picture_from(source, None)
 
-    def let_go(self) -> None:
+    def wait_until_read(self) -> None:
         """Reads no device memory."""
 
     def close(self) -> None:
@@ -104,10 +104,10 @@ class DeviceTowerInputs:
         """See TowerInputs."""
         return picture_from(source, cuda_device(self._clip.engine.device))
 
-    def let_go(self) -> None:
+    def wait_until_read(self) -> None:
         """See TowerInputs."""
-        self._clip.let_go()
-        self._sam.let_go()
+        self._clip.wait_until_read()
+        self._sam.wait_until_read()
 
     def close(self) -> None:
         """Releases both engines."""
@@ -165,18 +165,18 @@ class _Tower:
             device.write(buffer, frame.picture)
             self.engine.run({**self._inputs, "rgb": buffer}, outputs)
             return
-        self.let_go()
+        self.wait_until_read()
         rgb, source = self._placed(frame.picture, cuda_device(device))
         self.engine.run({**self._inputs, "rgb": rgb}, outputs)
         self._read = source, cuda_device(device).mark(source)
 
-    def let_go(self) -> None:
+    def wait_until_read(self) -> None:
         if self._read is not None:
             self._read[1].wait()
             self._read = None
 
     def close(self) -> None:
-        self.let_go()
+        self.wait_until_read()
         self.engine.close()
         self._inputs, self._buffer, self._size = {}, None, None
 

@@ -32,8 +32,8 @@ class Deadline:
             return True
         return waited_ms + statistics.median(self._spent_ms) <= self.deadline_ms
 
-    def note(self, asked: bool, spent_ms: float) -> None:
-        """Takes notice of what a frame took."""
+    def record(self, asked: bool, spent_ms: float) -> None:
+        """Learns what a frame took; `asked`: the language model was asked about it."""
         self._age = 0 if asked else self._age + 1
         if asked and self._begun:
             self._spent_ms.append(spent_ms)

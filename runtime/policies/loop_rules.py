@@ -4,42 +4,41 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.policies.lost_target import LostRule, lost_rule
+from glus_edge.runtime.policies.lost_target import LostRule, Never, lost_rule
 from glus_edge.runtime.policies.memory_rule import MemoryRule, memory_rule
-from glus_edge.runtime.policies.refresh import RefreshRule, refresh_rule
+from glus_edge.runtime.policies.needs import Needs
+from glus_edge.runtime.policies.refresh import Always, refresh_rule
+from glus_edge.runtime.policies.refresh_rule import RefreshRule
 
 
 @dataclass(frozen=True)
 class LoopRules:
     """What a run does beside the reference's way; the defaults are the reference's."""
 
-    refresh: RefreshRule = field(default_factory=RefreshRule)
+    refresh: RefreshRule = field(default_factory=Always)
     memory: MemoryRule = field(default_factory=MemoryRule)
-    lost: LostRule = field(default_factory=LostRule)
+    lost: LostRule = field(default_factory=Never)
 
     @property
-    def watches_scene(self) -> bool:
-        """Whether changes of scene are looked at, and so must be computed."""
-        return self.refresh.watches_scene or self.lost.watches
-
-    @property
-    def reads_signals(self) -> bool:
-        """Whether any rule looks at what the decoder says of its masks."""
-        return self != LoopRules()
+    def needs(self) -> Needs:
+        """What any of the rules must be told, and so must be computed."""
+        return self.refresh.needs | self.memory.needs | self.lost.needs
 
 
 @dataclass(frozen=True)
 class LoopChoice:
     """The rules by their names, as the command line has them."""
 
-    policy: str = "exact"  # query window
+    policy: str = "exact"  # the query window's
     refresh: str | RefreshRule = "always"  # by name, or a rule of your own
     memory: str = "reference"
     lost: str = "never"
 
     def rules(self) -> LoopRules:
-        """The rules of these names. InputError: there is none of a name."""
+        """The rules of these names. InputError: there is none of a name, or a rule of your own is no RefreshRule."""
         refresh = refresh_rule(self.refresh) if isinstance(self.refresh, str) else self.refresh
+        if not isinstance(refresh, RefreshRule):
+            raise InputError(f"refresh: got {refresh!r}, expected a rule's name or an instance of a RefreshRule")
         return LoopRules(refresh, memory_rule(self.memory), lost_rule(self.lost))
 
 

@@ -63,7 +63,7 @@ class MaskSignalReader:
             for i in range(len(masks))
         )
 
-    def note(self, mask_logits: NDArray[np.float32], asked: bool = True) -> None:
+    def observe(self, mask_logits: NDArray[np.float32], asked: bool = True) -> None:
         """Takes the masks as those of the frame before, once no more will be decoded for it.
 
         `asked`: the language model was asked about that frame.
@@ -74,12 +74,8 @@ class MaskSignalReader:
         if asked:
             self._asked = [areas[-1] for areas in self._areas]
 
-    def copy(self) -> "MaskSignalReader":
-        """A second reader that remembers the same."""
-        return self.of(tuple(range(len(self._areas))))
-
-    def of(self, sentences: tuple[int, ...]) -> "MaskSignalReader":
-        """A reader of these sentences alone that remembers the same of them."""
+    def select(self, sentences: tuple[int, ...]) -> "MaskSignalReader":
+        """A second reader, of these sentences alone, that remembers the same of them."""
         other = MaskSignalReader(len(sentences))
         other._before = None if self._before is None else self._before[list(sentences)]
         other._areas = [self._areas[sentence].copy() for sentence in sentences]

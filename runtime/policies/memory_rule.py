@@ -5,17 +5,36 @@ SAM2Long (`confident`), DAM4SAM (`distractors`) and SAM 3 (the age limit).
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 from glus_edge.runtime.bundle.manifest import MemorySettings
 from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.policies.needs import Needs
 
 REFERENCE = "reference"
-# part of a rule's name -> what it does
+
+
+@dataclass(frozen=True)
+class MemoryPart:
+    """One part of a rule's name."""
+
+    effect: str
+    needs: Needs = Needs.MASK_SIGNALS
+
+
 PARTS = {
-    "confident": "of older frames only those with predicted IoU > 0.3 and object score > 0; the last frame always",
-    "anchors": "up to 2 frames the language model was asked about, with predicted IoU > 0.8 and score > 1, stay longer",
-    "distractors": "up to 4 frames with a rival mask elsewhere, predicted IoU > 0.8 and a usual area stay longer",
-    "present": "no memory of a frame whose object score is not above 0",
+    "confident": MemoryPart(
+        "of older frames only those with predicted IoU > 0.3 and object score > 0; the last frame always"
+    ),
+    "anchors": MemoryPart(
+        "up to 2 frames the language model was asked about, with predicted IoU > 0.8 and score > 1, stay longer"
+    ),
+    "distractors": MemoryPart(
+        "up to 4 frames with a rival mask elsewhere, predicted IoU > 0.8 and a usual area stay longer",
+        Needs.MASK_SIGNALS | Needs.ALTERNATIVE_MASKS,
+    ),
+    "present": MemoryPart("no memory of a frame whose object score is not above 0"),
 }
 
 
@@ -44,9 +63,10 @@ class MemoryRule:
     oldest: int = 320  # steps; no memory is read at a greater age
 
     @property
-    def reads_alternatives(self) -> bool:
-        """Whether `MemoryRecord.contested` is looked at, and so must be computed."""
-        return "distractors" in self._parts
+    def needs(self) -> Needs:
+        """What its parts must be told: all of a `MemoryRecord` but its step is read from signals."""
+        parts = () if self.name == REFERENCE else self._parts
+        return reduce(or_, (PARTS[part].needs for part in parts), Needs.NOTHING)
 
     def stores(self, memory: MemoryRecord) -> bool:
         """Whether a memory is made of this frame at all."""

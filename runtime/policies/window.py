@@ -1,4 +1,4 @@
-"""How many query frames a prompt shows: the window policies. Pure Python, no engine."""
+"""How many query frames a prompt shows: the window policies, which the command line calls `--policy`. Pure Python."""
 
 from dataclasses import dataclass
 
@@ -38,11 +38,11 @@ class WindowPolicy:
         return Window(min(step + 1, self.query_frames), keep=self.name == "rolling")
 
 
-POLICIES = ("exact", "window", "rolling")
+WINDOW_POLICIES = ("exact", "window", "rolling")
 
 
 def window_policy(name: str, settings: WindowSettings) -> WindowPolicy:
     """The policy of this name. InputError: there is none."""
-    if name not in POLICIES:
-        raise InputError(f"policy: got {name!r}, expected one of {', '.join(POLICIES)}")
+    if name not in WINDOW_POLICIES:
+        raise InputError(f"policy: got {name!r}, expected one of {', '.join(WINDOW_POLICIES)}")
     return WindowPolicy(name, settings.query_frames)

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.backends.engine import Engine
-from glus_edge.runtime.bundle.manifest import MemorySettings
 from glus_edge.runtime.bundle.signatures import ModelDimensions
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.device.scratch import Scratch
-from glus_edge.runtime.pixels.tower_inputs import TowerInputs
-from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule
+from glus_edge.runtime.policies.memory_rule import MemoryRecord
+from glus_edge.runtime.policies.needs import Needs
+from glus_edge.runtime.tracking.image_features import ImageFeatures
 from glus_edge.runtime.tracking.memory_bank import MemoryBank, MemoryGroup
 from glus_edge.runtime.utils.stopwatch import Stopwatch
-from glus_edge.runtime.video.frame import Frame
 
 
 class SamEngines(NamedTuple):
@@ -39,64 +38,42 @@ class TrackedMasks(NamedTuple):
     all_mask_logits: NDArray[np.float32] | None = None  # [sentences, 4, S/4, S/4] where the memory rule looks at them
 
 
-class ImageFeatures:
-    """The image encoder and its outputs: computed once per frame for all sentences."""
-
-    def __init__(self, engine: Engine, model: ModelDimensions, pixels: TowerInputs, stopwatch: Stopwatch) -> None:
-        self._engine, self._source, self._stopwatch = engine, pixels, stopwatch
-        self._pixels = engine.device.empty((1, 3, model.image_size, model.image_size), "float32")
-        self.maps: dict[str, Array] = {
-            tensor.name: engine.device.empty(tuple(int(size) for size in tensor.shape), tensor.dtype)
-            for tensor in engine.signature.outputs
-        }
-        self._frame: Frame | None = None  # whose features `maps` holds, or will
-
-    def begin(self, frame: Frame) -> None:
-        """Starts on a frame early where that costs no time: beside the language model, on a device that can."""
-        if self._engine.device.concurrent:
-            self.encode(frame)
-
-    def encode(self, frame: Frame) -> None:
-        """Fills `maps` (features_stride_4, _8, _16, features_without_memory) for this frame."""
-        if frame is self._frame:
-            return
-        with self._stopwatch.stage("preprocess"):
-            self._source.sam(frame, self._pixels)
-        with self._stopwatch.stage("image_encoder"):
-            self._engine.run({"sam_pixels": self._pixels}, self.maps)
-        self._frame = frame
-
-
 class MaskTracker:
-    """One direction of one run: owns the memory slots, which are written in place and never grow."""
+    """The masks and memories of a batch of sentences. The memory slots are written in place and never grow."""
 
     def __init__(
         self,
         engines: SamEngines,
         model: ModelDimensions,
-        settings: MemorySettings,
-        rule: MemoryRule,
+        bank: MemoryBank,
         features: ImageFeatures,
-        sentences: int,
         stopwatch: Stopwatch,
     ) -> None:
+        """`bank` says which memory lies where; a new tracker holds none."""
         self._engines, self._model, self._features = engines, model, features
-        self._sentences, self._stopwatch = sentences, stopwatch
+        self._bank, self._sentences, self._stopwatch = bank, bank.sentences, stopwatch
         self._device = engines.memory_encoder.device
-        self._bank = MemoryBank(sentences, settings, rule)
         dtype = engines.memory_encoder.signature.outputs[0].dtype
         self._slot = (model.memory_width, model.grid, model.grid)
-        self._memory = self._device.empty((settings.slots, sentences, *self._slot), dtype)
-        self._conditioned = self._device.empty((sentences, model.segment_width, model.grid, model.grid), dtype)
+        self._memory = self._device.empty((bank.slots, bank.sentences, *self._slot), dtype)
+        self._conditioned = self._device.empty((bank.sentences, model.segment_width, model.grid, model.grid), dtype)
         self._outputs: dict[str, Array] = {
-            "mask_logits": self._device.empty((sentences, 1, model.mask_side, model.mask_side), "float32"),
-            "predicted_iou": self._device.empty((sentences,), "float32"),
-            "object_score": self._device.empty((sentences,), "float32"),
-            "selected_mask": self._device.empty((sentences,), "int32"),
+            "mask_logits": self._device.empty((bank.sentences, 1, model.mask_side, model.mask_side), "float32"),
+            "predicted_iou": self._device.empty((bank.sentences,), "float32"),
+            "object_score": self._device.empty((bank.sentences,), "float32"),
+            "selected_mask": self._device.empty((bank.sentences,), "int32"),
         }
-        if rule.reads_alternatives:
-            shape = (sentences, 4, model.mask_side, model.mask_side)
+        if Needs.ALTERNATIVE_MASKS in bank.needs:
+            shape = (bank.sentences, 4, model.mask_side, model.mask_side)
             self._outputs["all_mask_logits"] = self._device.empty(shape, "float32")
+
+    def select(self, sentences: tuple[int, ...]) -> "MaskTracker":
+        """A second tracker, of these sentences alone, with a copy of their memories."""
+        other = MaskTracker(self._engines, self._model, self._bank.select(sentences), self._features, self._stopwatch)
+        for column, sentence in enumerate(sentences):
+            for slot in range(len(self._bank.held(sentence))):
+                self._device.copy(other._memory[slot, column], self._memory[slot, sentence])
+        return other
 
     def condition(self) -> None:
         """Lets the features of this frame attend to the memories that are held."""
@@ -144,13 +121,6 @@ class MaskTracker:
     def forget(self, sentence: int) -> None:
         """Empties a sentence's memory."""
         self._bank.forget(sentence)
-
-    def copy_to(self, other: "MaskTracker", sentences: tuple[int, ...]) -> None:
-        """Gives `other`, a tracker of these sentences alone, their memories so far."""
-        other._bank = self._bank.of(sentences)
-        for column, sentence in enumerate(sentences):
-            for slot in range(len(self._bank.held(sentence))):
-                self._device.copy(other._memory[slot, column], self._memory[slot, sentence])
 
     def _decode(self, conditioned: Array, segment_embedding: Array, outputs: Mapping[str, Array]) -> None:
         maps = self._features.maps

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from glus_edge.runtime.bundle.manifest import MemorySettings
 from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule
+from glus_edge.runtime.policies.needs import Needs
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,21 @@ class MemoryBank:
         self._settings, self._rule = settings, rule or MemoryRule()
         self._held: list[list[MemoryRecord]] = [[] for _ in range(sentences)]  # by slot
 
+    @property
+    def sentences(self) -> int:
+        """How many sentences have memories in it."""
+        return len(self._held)
+
+    @property
+    def slots(self) -> int:
+        """Memories it can hold of each sentence."""
+        return self._settings.slots
+
+    @property
+    def needs(self) -> Needs:
+        """What its rule must be told of every mask."""
+        return self._rule.needs
+
     def held(self, sentence: int) -> tuple[MemoryRecord, ...]:
         """What lies in this sentence's slots 0, 1, ..."""
         return tuple(self._held[sentence])
@@ -72,7 +88,7 @@ class MemoryBank:
         """Empties a sentence's memory."""
         self._held[sentence].clear()
 
-    def of(self, sentences: tuple[int, ...]) -> "MemoryBank":
+    def select(self, sentences: tuple[int, ...]) -> "MemoryBank":
         """A second book with these sentences' entries: the other direction of a run, or what is left of a batch."""
         other = MemoryBank(0, self._settings, self._rule)
         other._held = [list(self._held[sentence]) for sentence in sentences]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Adds up wall time under stage names; `take` hands the times over and starts again."""
+    """Adds up wall time under stage names; `drain` hands the times over and starts again."""
 
     def __init__(self) -> None:
         self._stages: dict[str, float] = {}
@@ -20,7 +20,7 @@ class Stopwatch:
         finally:
             self._stages[name] = self._stages.get(name, 0.0) + (time.perf_counter() - start) * 1e3
 
-    def take(self) -> dict[str, float]:
+    def drain(self) -> dict[str, float]:
         """The times so far, in the order the stages first ran."""
         stages, self._stages = self._stages, {}
         return stages

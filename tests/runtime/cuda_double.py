@@ -196,7 +196,8 @@ class CudaDouble:
     def check(self, address, size_bytes):
         """The range lies in one allocation that is still there."""
         assert any(
-            start <= address and address + size_bytes <= start + size for start, (_, size) in self.memory.items()
+            start <= address and address + size_bytes <= start + size
+            for start, (_, size) in list(self.memory.items())  # frames are decoded in another thread
         )
 
     def calls(self, name):

@@ -71,14 +71,14 @@ def test_a_run_from_a_key_frame_is_one_run_each_way_that_begins_with_it(segmente
     results = {result.index: result.masks[0] for result in pass_}
     assert sorted(results) == list(range(14))
     for order in (range(key_frame, 14), range(key_frame, -1, -1)):
-        session, video = segmenter._session(["a thing"], "exact"), open_video(golden.FRAMES)
-        session.tokens.pin(frozenset(pass_.context_frames))
+        batch, video = segmenter._batch(["a thing"], "exact"), open_video(golden.FRAMES)
+        batch.shared.tokens.pin(frozenset(pass_.context_frames))
         for index in pass_.context_frames:
-            session.tokens.add(video.read(index))
-        session.read_context(pass_.context_frames)
-        direction = Propagation(session)
+            batch.shared.tokens.add(video.read(index))
+        batch.shared.read_context(pass_.context_frames)
+        propagation = Propagation(batch)
         for index in order:
-            assert golden.iou(direction.step(video.read(index)).masks[0], results[index]) >= 0.999
+            assert golden.iou(propagation.step(video.read(index)).masks[0], results[index]) >= 0.999
 
 
 @pytest.mark.parametrize("policy", ["window", "rolling"])

@@ -9,7 +9,6 @@ import torch
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
 from glus_edge.export.parity.language_reference import LanguageReference
 from glus_edge.runtime.errors import CheckpointError
-from glus_edge.runtime.language.conversation import rows_from_prompt
 from glus_edge.runtime.policies.key_frame import MOST_CANDIDATES, candidate_frames
 from glus_edge.runtime.segmenter import Segmenter
 from tests.conftest import export_golden
@@ -63,8 +62,8 @@ def asked(segmenter):
 def scores(run):
     found = []
     for index in range(len(run)):
-        run._session.tokens.add(run.video.read(index))
-        found.append(run._session.score(index))
+        run._batch.shared.tokens.add(run.video.read(index))
+        found.append(run._batch.score(index))
     return np.stack(found)
 
 
@@ -79,18 +78,17 @@ def test_the_manifest_says_so_and_how_near_to_torch_it_is(segmenter, golden_bund
 
 def test_scores_are_those_torch_computes_from_whole_prompts(segmenter, checkpoint):
     run = asked(segmenter)
-    session, model = run._session, segmenter.bundle.manifest.model
+    batch, model = run._batch, segmenter.bundle.manifest.model
     reference = LanguageReference(Checkpoint.open(checkpoint), model)
     table = segmenter.bundle.token_embedding()[:]
-    run._session.tokens.add(run.video.read(3))
-    got = session.score(3)
-    for sentence, conversation in enumerate(session._conversations):
-        rows = rows_from_prompt(conversation.score_text(), [*run.context_frames, 3], model.image_tokens)
+    run._batch.shared.tokens.add(run.video.read(3))
+    got = batch.score(3)
+    for sentence, rows in enumerate(batch.prompts.score_rows([*run.context_frames, 3])):
         assert rows[-1] == model.vocabulary_size - 1
         embedded = [
             table[row]
             if row >= 0
-            else session.tokens.tokens(-(row + 1) // model.image_tokens)[-(row + 1) % model.image_tokens]
+            else batch.shared.tokens.tokens(-(row + 1) // model.image_tokens)[-(row + 1) % model.image_tokens]
             for row in rows.tolist()
         ]
         wanted = reference.forward(torch.from_numpy(np.stack(embedded)[None]))

@@ -9,7 +9,8 @@ from glus_edge.runtime import InputError, Segmenter, open_video
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.language.image_tokens import ImageTokens
 from glus_edge.runtime.loop.propagation import Propagation
-from glus_edge.runtime.loop.sentence_batch import SentenceBatch, SharedState
+from glus_edge.runtime.loop.sentence_batch import SentenceBatch
+from glus_edge.runtime.loop.shared_state import SharedState
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.policies.window import window_policy
 from glus_edge.runtime.video.frame import Frame
@@ -95,8 +96,8 @@ def test_an_added_sentence_is_a_run_that_begins_there(segmenter, pictures, polic
         shared.tokens.add(Frame(index, 0.0, pictures[index]))
     shared.read_context(context)
     window = window_policy(policy, segmenter.bundle.manifest.window)
-    direction = Propagation(SentenceBatch(shared, (LONG,), window), LoopChoice(policy, refresh).rules())
-    fresh = [direction.step(Frame(index, 0.0, pictures[index])).masks[0] for index in range(9, 15)]
+    propagation = Propagation(SentenceBatch(shared, (LONG,), window), LoopChoice(policy, refresh).rules())
+    fresh = [propagation.step(Frame(index, 0.0, pictures[index])).masks[0] for index in range(9, 15)]
     assert session._shared.context == context
     assert all(np.array_equal(wanted, got) for wanted, got in zip(fresh, added, strict=True))
 

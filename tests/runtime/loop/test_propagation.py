@@ -1,6 +1,7 @@
 """The loop with its rules: when the language model runs, and what the masks are made of when it does not."""
 
-from dataclasses import replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,10 @@ import pytest
 from glus_edge.runtime import Segmenter, open_video
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.language.language_model import LanguageModel
+from glus_edge.runtime.policies.mask_signals import MaskSignalReader
 from glus_edge.runtime.policies.refresh import refresh_rule
+from glus_edge.runtime.policies.refresh_rule import RefreshRule
+from glus_edge.runtime.policies.scene_change import SceneColors
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
@@ -161,7 +165,48 @@ def test_a_sentence_without_an_answer_is_asked_again_whatever_the_rule(segmenter
         return answer._replace(segmented=np.full_like(answer.segmented, next(answers, True)))
 
     monkeypatch.setattr(LanguageModel, "ask", unsure)
-    rule = replace(refresh_rule(refresh), iou=0.0, overlap=-1.0, agreement=-1.0, scene=1.0)  # asks for nothing itself
+    usual = refresh_rule(refresh)
+    trusting = {"iou": 0.0, "overlap": -1.0, "agreement": -1.0, "scene": 1.0}  # it asks for nothing itself
+    rule = replace(usual, **{name: value for name, value in trusting.items() if hasattr(usual, name)})
     results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh=rule))
     assert [result.index for result in results if result.asked] == [0, 2, 6]
     assert [result.index for result in results if result.scores[0].segmented] == list(range(6, 14))
+
+
+@dataclass(frozen=True)
+class Third(RefreshRule):
+    """As a user would write it: a name that is a field, one method, no word of what it needs."""
+
+    name: str = "third"
+    seen: list = field(default_factory=list)
+
+    def ask_before(self, age, previous, scene_change):
+        self.seen.append((len(previous), scene_change))
+        return age >= 3
+
+
+def test_a_rule_of_ones_own_decides_and_is_shown_signals_and_changes_of_scene(segmenter):
+    rule = Third()
+    results = list(segmenter.segment(golden.FRAMES, ["a thing"], refresh=rule))
+    assert [result.index for result in results if result.asked] == [0, 3, 6, 9, 12]
+    assert all(count == 1 for count, _ in rule.seen)
+    assert any(change > 0 for _, change in rule.seen)
+
+
+@pytest.mark.parametrize(
+    ("rules", "signals", "scenes"),
+    [
+        ({"refresh": "always"}, 0, 0),
+        ({"refresh": "every:5"}, 0, 0),
+        ({"refresh": "scene:1"}, 0, 1),
+        ({"refresh": "verify:0,0"}, 1, 0),
+        ({"refresh": "every:5", "memory": "present"}, 1, 0),
+    ],
+)
+def test_nothing_is_computed_that_no_rule_needs(segmenter, monkeypatch, rules, signals, scenes):
+    calls = Counter()
+    read, colors = MaskSignalReader.read, SceneColors.read
+    monkeypatch.setattr(MaskSignalReader, "read", lambda *given: (calls.update(["signals"]), read(*given))[1])
+    monkeypatch.setattr(SceneColors, "read", lambda frame: (calls.update(["scenes"]), colors(frame))[1])
+    list(segmenter.segment(golden.FRAMES, ["a thing"], **rules))
+    assert (bool(calls["signals"]), bool(calls["scenes"])) == (bool(signals), bool(scenes))

@@ -77,28 +77,31 @@ def test_turns_that_move_to_new_positions_attend_as_if_computed_row_by_row(golde
     outputs = golden.record(monkeypatch)
     sentence, model = golden.sentence("exp0"), Llama()
     with Segmenter.open(golden_bundle) as segmenter:
-        session = segmenter._session([sentence], "rolling")
-        video, context = open_video(golden.FRAMES), (2, 5, 9, 12)
-        session.tokens.pin(frozenset(context))
+        batch = segmenter._batch([sentence], "rolling")
+        video, shared, context = open_video(golden.FRAMES), batch.shared, (2, 5, 9, 12)
+        shared.tokens.pin(frozenset(context))
         for index in context:
-            session.tokens.add(video.read(index))
-        session.read_context(context)
-        direction = Propagation(session)
+            shared.tokens.add(video.read(index))
+        shared.read_context(context)
+        propagation = Propagation(batch)
 
         def embed(rows):
             table = model.weights["model.embed_tokens.weight"]
             return np.stack([
-                table[row] if row >= 0 else session.tokens.tokens((-row - 1) // 4)[(-row - 1) % 4] for row in rows.tolist()
+                table[row] if row >= 0 else shared.tokens.tokens((-row - 1) // 4)[(-row - 1) % 4] for row in rows.tolist()
             ])  # fmt: skip
 
-        prefix = session.language.prefix
-        held = list(session.prompts([0])[0][:prefix])
+        def rows(window):
+            return batch.prompts.rows([*context, *window])[0]
+
+        prefix = batch.language.prefix
+        held = list(rows([0])[:prefix])
         model.read(embed(np.array(held)), 0)
         for step, frame in enumerate(video.frames()):
-            direction.step(frame)
-            prompt = session.prompts(list(range(max(0, step - 3), step + 1)))[0].tolist()
+            propagation.step(frame)
+            prompt = rows(list(range(max(0, step - 3), step + 1))).tolist()
             # the rows held that this prompt goes on with: the prefix, and the longest run behind the dropped turn
-            dropped = len(session.prompts([0, 1])[0]) - len(session.prompts([0])[0]) if step > 3 else 0
+            dropped = len(rows([0, 1])) - len(rows([0])) if step > 3 else 0
             kept = [*range(prefix), *range(prefix + dropped, len(held))]
             same = 0
             while same < len(kept) and same < len(prompt) - 1 and held[kept[same]] == prompt[same]:

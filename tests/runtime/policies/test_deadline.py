@@ -16,7 +16,7 @@ def test_the_question_is_let_through_where_there_is_time_for_it() -> None:
     deadline = Deadline(100)
     for spent in (900, 60):
         assert deadline.allows(1000)  # nothing is known yet, and of the first frame nothing is learned
-        deadline.note(True, spent)
+        deadline.record(True, spent)
     assert deadline.allows(40)
     assert not deadline.allows(41)
 
@@ -24,7 +24,7 @@ def test_the_question_is_let_through_where_there_is_time_for_it() -> None:
 def test_one_slow_answer_among_others_changes_nothing() -> None:
     deadline = Deadline(100)
     for spent in (60, 60, 900, 60):
-        deadline.note(True, spent)
+        deadline.record(True, spent)
     assert deadline.allows(0)
 
 
@@ -32,7 +32,7 @@ def test_a_question_that_never_fits_is_let_through_now_and_then() -> None:
     deadline, asked = Deadline(100, longest=30), []
     for frame in range(100):
         may_ask = deadline.allows(0)
-        deadline.note(may_ask, 500 if may_ask else 20)
+        deadline.record(may_ask, 500 if may_ask else 20)
         if may_ask:
             asked.append(frame)
     assert asked == [0, 1, 31, 61, 91]
@@ -45,4 +45,4 @@ def test_it_never_refuses_for_longer_than_it_says(limit: float, frames: list[tup
         allowed = deadline.allows(0)
         refused = 0 if allowed else refused + 1
         assert refused <= 10
-        deadline.note(allowed and wanted, spent)
+        deadline.record(allowed and wanted, spent)

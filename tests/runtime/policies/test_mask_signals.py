@@ -20,7 +20,7 @@ def read(reader, maps, **more):
 def test_overlap_is_with_the_frame_before_whatever_was_decoded_in_between():
     reader = MaskSignalReader(1)
     assert read(reader, logits((0, 0, 10, 10)))[0].overlap == 1.0  # no frame before
-    reader.note(logits((0, 0, 10, 10)))
+    reader.observe(logits((0, 0, 10, 10)))
     read(reader, logits((10, 10, 20, 20)))
     assert read(reader, logits((0, 0, 10, 5)))[0].overlap == 0.5
 
@@ -29,10 +29,10 @@ def test_growth_is_over_the_median_of_the_last_ten_areas():
     reader = MaskSignalReader(1)
     assert read(reader, logits((0, 0, 4, 4)))[0].growth == 1.0
     for side in [20] * 10 + [2] * 6 + [10] * 4:
-        reader.note(logits((0, 0, side, side)))
+        reader.observe(logits((0, 0, side, side)))
     assert read(reader, logits((0, 0, 2, 2)))[0].growth == 1.0  # six of the last ten are that small
     empty = MaskSignalReader(1)
-    empty.note(logits(None))
+    empty.observe(logits(None))
     assert read(empty, logits((0, 0, 2, 2)))[0].growth == 1.0
 
 
@@ -49,18 +49,18 @@ def test_growth_is_over_the_median_of_the_last_ten_areas():
 def test_likeness_is_in_size_to_the_mask_of_the_frame_asked_about_last(asked, now, likeness):
     reader = MaskSignalReader(1)
     assert read(reader, logits(now))[0].likeness == 1.0  # nothing was asked
-    reader.note(logits(asked), asked=True)
+    reader.observe(logits(asked), asked=True)
     for box in ((0, 0, 2, 2), None, (0, 0, 20, 20)):
-        reader.note(logits(box), asked=False)
+        reader.observe(logits(box), asked=False)
     assert read(reader, logits(now))[0].likeness == likeness
-    assert read(reader.copy(), logits(now))[0].likeness == likeness
+    assert read(reader.select((0,)), logits(now))[0].likeness == likeness
 
 
 def test_each_sentence_has_its_own_past_and_takes_it_along():
     reader = MaskSignalReader(2)
-    reader.note(logits((0, 0, 10, 10), (10, 10, 20, 20)))
-    other = reader.of((1,))
-    reader.note(logits(None, None))
+    reader.observe(logits((0, 0, 10, 10), (10, 10, 20, 20)))
+    other = reader.select((1,))
+    reader.observe(logits(None, None))
     (signals,) = read(other, logits((10, 10, 20, 15)))
     assert (signals.overlap, signals.growth) == (0.5, 0.5)
     assert signals.area == pytest.approx(50 / 400)

@@ -1,10 +1,12 @@
 """Each rule against its sentence in the documentation, told anew over the whole past."""
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_edge.runtime.bundle.manifest import MemorySettings
-from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule, attended_steps
+from glus_edge.runtime.policies.memory_rule import MemoryRecord, MemoryRule, attended_steps, memory_rule
+from glus_edge.runtime.policies.needs import Needs
 
 SETTINGS = MemorySettings()
 
@@ -88,6 +90,14 @@ def test_nothing_older_than_the_limit_is_read(name, oldest):
         assert all(step + 1 - memory.step <= oldest for memory in held)
 
 
-def test_alternative_masks_are_wanted_by_distractors_only():
-    assert MemoryRule("confident+distractors").reads_alternatives
-    assert not MemoryRule("confident+anchors+present").reads_alternatives
+@pytest.mark.parametrize(
+    ("name", "needs"),
+    [
+        ("reference", Needs.NOTHING),
+        ("present", Needs.MASK_SIGNALS),
+        ("confident+anchors+present", Needs.MASK_SIGNALS),
+        ("confident+distractors", Needs.MASK_SIGNALS | Needs.ALTERNATIVE_MASKS),
+    ],
+)
+def test_a_rule_needs_what_its_parts_need(name, needs):
+    assert memory_rule(name).needs == needs

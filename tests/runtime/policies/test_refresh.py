@@ -1,10 +1,15 @@
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.mask_signals import MaskSignals
-from glus_edge.runtime.policies.refresh import RULES, BackOff, RefreshRule, refresh_rule
+from glus_edge.runtime.policies.named_rule import frames, rule_pattern
+from glus_edge.runtime.policies.needs import Needs
+from glus_edge.runtime.policies.refresh import RULES, Verify, refresh_rule, registered
+from glus_edge.runtime.policies.refresh_rule import RefreshRule
 
 share = st.floats(0, 1)
 signals = st.lists(st.builds(MaskSignals, share, st.floats(-9, 9), share, share), max_size=3).map(tuple)
@@ -35,7 +40,7 @@ def test_every_asks_at_its_period_whatever_is_seen(period, seen, change):
 
 @given(signals, share, share)
 def test_verify_asks_again_exactly_when_a_mask_is_not_trusted(seen, iou, overlap):
-    rule = RefreshRule("verify", iou=iou, overlap=overlap)
+    rule = Verify(iou, overlap)
     trusted = all(each.predicted_iou > iou and each.overlap > overlap for each in seen)
     assert rule.ask_after(1, seen) != trusted
     assert not rule.ask_before(1, seen, 1.0)
@@ -108,6 +113,8 @@ def test_adaptive_waits_its_shortest_and_never_passes_its_longest(age, seen, cha
         ("drift:0.2", "longest", 8),
         ("drift:0.2,3", "shortest", 3),
         ("drift:0.2,3,9", "longest", 9),
+        ("adaptive", "shortest", 2),
+        ("memoryless:0.2", "period", 4),
     ],
 )
 def test_settings_follow_a_rules_name(text, field, value):
@@ -127,6 +134,8 @@ def test_settings_follow_a_rules_name(text, field, value):
         "once:3",
         "verify:nan",
         "drift:0.2,0",
+        "verify:",
+        "verify:0.1,",
     ],
 )
 def test_what_is_no_rule_is_refused_in_one_line(text):
@@ -139,14 +148,34 @@ def test_every_rule_is_reachable_by_its_name():
     assert all(refresh_rule(name).name == name for name in RULES)
 
 
-def test_questions_without_an_answer_are_asked_at_growing_distances():
-    back_off, asked, age = BackOff(), [], 0
-    for frame in range(40):
-        age += 1
-        if back_off.allows(age):
-            asked.append(frame)
-            back_off.note(segmented=False)
-            age = 0
-    assert asked[:6] == [0, 2, 6, 14, 22, 30]
-    back_off.note(segmented=True)
-    assert back_off.allows(1)
+def test_a_new_rule_is_one_class():
+    @registered
+    @dataclass(frozen=True)
+    class Odd(RefreshRule):
+        name = "odd"
+        most: int = frames(3)
+
+        def ask_before(self, age, previous, scene_change):
+            return age % 2 == 1 and age <= self.most
+
+    try:
+        rule = refresh_rule("odd:5")
+        assert [age for age in range(8) if rule.ask_before(age, (), 0.0)] == [1, 3, 5]
+        assert rule_pattern("odd", RULES["odd"]) == "odd:most"
+    finally:
+        del RULES["odd"]
+
+
+@pytest.mark.parametrize("name", sorted(RULES))
+@given(age=st.integers(1, 60), seen=signals, change=share)
+def test_a_rule_decides_alike_without_what_it_does_not_need(name, age, seen, change):
+    rule = refresh_rule(name)
+    told = seen if Needs.MASK_SIGNALS in rule.needs else ()
+    moved = change if Needs.SCENE_CHANGE in rule.needs else 0.0
+    assert rule.ask_before(age, seen, change) == rule.ask_before(age, told, moved)
+    assert rule.ask_after(age, seen) == rule.ask_after(age, told)
+    assert Needs.MASK_SIGNALS in rule.needs or not rule.looks_without_memory(age)
+
+
+def test_a_rule_of_ones_own_is_shown_everything_unless_it_says_otherwise():
+    assert RefreshRule().needs == Needs.MASK_SIGNALS | Needs.SCENE_CHANGE

@@ -120,7 +120,7 @@ def test_sentences_that_are_always_segmented_fill_slots_one_by_one_and_nothing_i
 def test_a_copy_goes_its_own_way():
     bank = MemoryBank(1, MemorySettings())
     bank.store(0, {0: MemoryRecord(0)})
-    other = bank.of((0,))
+    other = bank.select((0,))
     bank.store(1, {0: MemoryRecord(1)})
     assert [memory.step for memory in bank.held(0)] == [0, 1]
     assert [memory.step for memory in other.held(0)] == [0]
@@ -130,7 +130,7 @@ def test_some_of_a_batch_keep_their_memories_and_one_can_be_made_to_forget():
     bank = MemoryBank(3, MemorySettings())
     bank.store(0, {1: MemoryRecord(0), 2: MemoryRecord(0)})
     bank.store(1, {2: MemoryRecord(1)})
-    rest = bank.of((2, 0))
+    rest = bank.select((2, 0))
     assert [[memory.step for memory in rest.held(i)] for i in range(2)] == [[0, 1], []]
     rest.forget(0)
     assert rest.held(0) == ()

@@ -102,7 +102,7 @@ def test_nothing_is_read_of_a_frame_that_was_let_go(built, frames):
     sam = device.empty((1, 3, manifest.sam.size, manifest.sam.size), "float32")
     pixels.clip(frame, clip)
     pixels.sam(frame, sam)
-    pixels.let_go()
+    pixels.wait_until_read()
     held.write(np.zeros_like(frames[0]))
     opened.cuda.synchronise(held.stream)
     assert np.array_equal(device.read(clip)[0], clip_pixels(frames[0], manifest.clip))
