@@ -56,6 +56,21 @@ _BENCHMARKS = {
         "every graph on this NVIDIA GPU, by every backend that is here, against the roofline and torch",
         "pip install 'glus-edge[export]'",
     ),
+    "language": Command(
+        "glus_edge.benchmarks.language.command",
+        "one step of the language model in 4 bits on this processor, beside llama.cpp",
+        "pip install 'glus-edge[export]'",
+    ),
+    "policies": Command(
+        "glus_edge.benchmarks.policies.command",
+        "what each policy of the loop costs in J&F, and saves in calls of the language model",
+        _WITH_TORCH,
+    ),
+    "signals": Command(
+        "glus_edge.benchmarks.policies.signals_command",
+        "do the decoder's own scores tell good masks from bad ones?",
+        _WITH_TORCH,
+    ),
     "precisions": Command(
         "glus_edge.calibration.precisions_command",
         "what each precision costs in J&F and saves in bytes",

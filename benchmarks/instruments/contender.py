@@ -59,10 +59,10 @@ class Contender:
 
     def block(self, frames: int = BLOCK_FRAMES) -> FrameBlock:
         """Runs the next frames of the video."""
-        self._backend.take()
+        self._backend.drain()
         start = time.process_time()
         samples = [self._frame() for _ in range(frames)]
-        return FrameBlock(samples, (time.process_time() - start) * 1e3, self._backend.take())
+        return FrameBlock(samples, (time.process_time() - start) * 1e3, self._backend.drain())
 
     def close(self) -> None:
         """Ends the run, and the decoding ahead of it."""

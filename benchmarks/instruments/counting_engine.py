@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from glus_edge.runtime.backends.engine import Backend, Engine
+from glus_edge.runtime.backends.wrapped_engine import WrappedEngine
 from glus_edge.runtime.bundle.signatures import GraphSignature
 from glus_edge.runtime.device.device import Array
 
@@ -19,7 +20,7 @@ class CountedCall(NamedTuple):
 
 @dataclass
 class Counts:
-    """What ran since the last `take`."""
+    """What ran since the last `drain`."""
 
     calls: Counter[CountedCall] = field(default_factory=Counter)
     tensor_bytes: int = 0  # of all inputs and outputs
@@ -35,24 +36,20 @@ def axis_sizes(signature: GraphSignature, inputs: Mapping[str, Array]) -> dict[s
     }
 
 
-class CountingEngine:
+class CountingEngine(WrappedEngine):
     """An engine and its account."""
 
     def __init__(self, engine: Engine, backend: "CountingBackend") -> None:
-        self.name, self.signature, self.device = engine.name, engine.signature, engine.device
-        self._engine, self._backend = engine, backend
+        super().__init__(engine)
+        self._backend = backend
 
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See Engine."""
-        self._engine.run(inputs, outputs)
+        super().run(inputs, outputs)
         sizes = axis_sizes(self.signature, inputs)
         counts = self._backend.counts
         counts.calls[CountedCall(self.name, tuple(sorted(sizes.items())))] += 1
         counts.tensor_bytes += sum(array.nbytes for array in (*inputs.values(), *outputs.values()))
-
-    def close(self) -> None:
-        """See Engine."""
-        self._engine.close()
 
 
 class CountingBackend:
@@ -67,7 +64,7 @@ class CountingBackend:
         """See Backend."""
         return CountingEngine(self._backend.open(graph), self)
 
-    def take(self) -> Counts:
+    def drain(self) -> Counts:
         """The account so far; it starts again from nothing."""
         counts, self.counts = self.counts, Counts()
         return counts

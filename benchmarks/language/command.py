@@ -1,22 +1,14 @@
-"""`python -m glus_edge.benchmarks.language`: one step of the language model in 4 bits on this processor, beside llama.cpp.
-
-A LLaMA of a preset's shape is written with random weights, as the bundle's graph with int4 weights and as a GGUF file with
-Q4_0 weights, and prefills new rows behind cached ones. In turns, in one run: ONNX Runtime with activations rounded to 8 bits
-and in float32, OpenVINO in bfloat16, llama.cpp, and the products of large matrices that the shares are of. llama.cpp's last
-layer computes some of its rows for nothing where our graph goes on with the last row alone: work is counted as our graph
-does it, for all. What is not installed is a line that says so. One table, and a JSON record with --json.
-"""
+"""`glus-edge bench language`: one step of the language model in 4 bits on this processor, beside llama.cpp."""
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from glus_edge.benchmarks.instruments.environment import PACKAGES, environment
+from glus_edge.benchmarks.instruments.record import RecordFile, add_record_arguments
 from glus_edge.benchmarks.language.case import random_inputs, step_flops, write_random_step
 from glus_edge.benchmarks.language.gguf import write_random_gguf
 from glus_edge.benchmarks.language.llama_cpp import LlamaBench, LlamaProcess
@@ -25,13 +17,18 @@ from glus_edge.benchmarks.language.products import KINDS, Product
 from glus_edge.benchmarks.language.runners import OnnxRuntimeStep, OpenVinoStep
 from glus_edge.benchmarks.language.table import LanguageReport, StepFigures, figures, table
 from glus_edge.export.synthetic.sizes import SIZES
-from glus_edge.runtime.errors import EngineError, GlusEdgeError, InputError, OutputError
-from glus_edge.runtime.utils.atomic_file import check_file, write_file
+from glus_edge.runtime.errors import EngineError, InputError, OutputError
 from glus_edge.runtime.utils.machine import thread_count
 from glus_edge.runtime.utils.progress import Progress, terminal_bar
-from glus_edge.runtime.utils.schema import to_json
 
 LLAMA_CPP = "llama.cpp, Q4_0"
+_ABOUT = """\
+A LLaMA of a preset's shape is written with random weights, as the bundle's graph with int4 weights and as a GGUF file with
+Q4_0 weights, and prefills new rows behind cached ones. In turns, in one run: ONNX Runtime with activations rounded to 8 bits
+and in float32, OpenVINO in bfloat16, llama.cpp, and the products of large matrices that the shares are of. llama.cpp's last
+layer computes some of its rows for nothing where our graph goes on with the last row alone: work is counted as our graph
+does it, for all. What is not installed is a line that says so.
+"""
 Openers = Mapping[str, Callable[[], PrefillRunner]]
 
 
@@ -61,43 +58,37 @@ class LanguageBenchSettings:
                 raise InputError(f"{option}: got {value}, expected at least {least}")
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The command; 0, or 2 with one line on stderr."""
-    default = LanguageBenchSettings()
-    parser = argparse.ArgumentParser(prog="python -m glus_edge.benchmarks.language", description=__doc__)
-    parser.add_argument("--size", default=default.size, help=f"{', '.join(SIZES)} (default: %(default)s)")
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    usual = LanguageBenchSettings()
+    parser.description = f"{parser.description} {_ABOUT}"
+    parser.add_argument("--size", default=usual.size, help=f"{', '.join(SIZES)} (default: %(default)s)")
     parser.add_argument(
         "--layers", type=int, metavar="N", help="only the first N: quicker, smaller, said in the record"
     )
-    parser.add_argument("--new", type=int, default=default.prefill.new, metavar="N", help="rows (default: %(default)s)")
-    parser.add_argument(
-        "--cached", type=int, default=default.prefill.cached, metavar="N", help="(default: %(default)s)"
-    )
+    parser.add_argument("--new", type=int, default=usual.prefill.new, metavar="N", help="rows (default: %(default)s)")
+    parser.add_argument("--cached", type=int, default=usual.prefill.cached, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: every usable core (default)")
-    parser.add_argument("--rounds", type=int, default=default.rounds, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=usual.rounds, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--llama-bench", type=Path, metavar="PROGRAM", help="in place of the package llama-cpp-python")
     parser.add_argument("--folder", type=Path, help="where both models are written for the time of the run")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the record there")
-    given = parser.parse_args(arguments)
-    try:
-        prefill = PrefillCase(given.new, given.cached, thread_count(given.threads))
-        settings = LanguageBenchSettings(given.size, given.layers, prefill, given.rounds, given.llama_bench)
-        if given.folder is not None and not given.folder.is_dir():
-            raise InputError(f"--folder {given.folder}: no such folder, expected one with room for both models")
-        if given.json is not None:
-            check_file(given.json)
-        with TemporaryDirectory(dir=given.folder) as folder:
-            report = measure(settings, Path(folder), terminal_bar)
-        where = environment(prefill.threads, (*PACKAGES, "llama_cpp_python"))
-        for line in table(report, where):
-            print(line)
-        if given.json is not None:
-            write_file(
-                given.json, (json.dumps(to_json({"environment": where, "report": report}), indent=1) + "\n").encode()
-            )
-    except GlusEdgeError as error:
-        print(f"language: error: {error}", file=sys.stderr)
-        return 2
+    add_record_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measures, prints the table and writes the record."""
+    prefill = PrefillCase(arguments.new, arguments.cached, thread_count(arguments.threads))
+    settings = LanguageBenchSettings(arguments.size, arguments.layers, prefill, arguments.rounds, arguments.llama_bench)
+    if arguments.folder is not None and not arguments.folder.is_dir():
+        raise InputError(f"--folder {arguments.folder}: no such folder, expected one with room for both models")
+    record_file = RecordFile("language", arguments)
+    with TemporaryDirectory(dir=arguments.folder) as folder:
+        report = measure(settings, Path(folder), terminal_bar)
+    where = environment(prefill.threads, (*PACKAGES, "llama_cpp_python"))
+    for line in table(report, where):
+        print(line)
+    others = {field.name: getattr(report, field.name) for field in fields(report) if field.name != "rows"}
+    record_file.write(where, settings, report.rows, **others)
     return 0
 
 

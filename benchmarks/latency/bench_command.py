@@ -1,14 +1,13 @@
-"""`glus-edge bench --bundle B`: where the milliseconds go, how far that is from the machine's limit and the reference."""
+"""`glus-edge bench latency`: where the milliseconds go, how far that is from the machine's limit and the reference."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES
 from glus_edge.benchmarks.instruments.device_peak import measure_device_peak
 from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES, environment
 from glus_edge.benchmarks.instruments.peak import MachinePeak, measure_peak
+from glus_edge.benchmarks.instruments.record import RecordFile, add_record_arguments
 from glus_edge.benchmarks.latency.bench_report import figures
 from glus_edge.benchmarks.latency.bench_table import table
 from glus_edge.benchmarks.latency.measurement import BenchSettings, measure
@@ -26,11 +25,9 @@ from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.window import WINDOW_POLICIES
 from glus_edge.runtime.tensorrt.library import LIBRARIES, load_tensorrt
-from glus_edge.runtime.utils.atomic_file import check_file, write_file
 from glus_edge.runtime.utils.progress import terminal_bar
 from glus_edge.runtime.utils.schema import to_json
 
-FORMAT = "glus-edge bench"
 MAXIMUM_SENTENCES = 64
 
 
@@ -51,56 +48,42 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_baseline_arguments(parser, "in the same run")
     parser.add_argument("--soak", type=int, metavar="N", help="instead: does memory grow over N frames?")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="the record to write")
     add_engine_arguments(parser)
+    add_record_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures, prints a table and writes the record; with --soak 1 where memory grows."""
-    settings = _settings(arguments)
-    if arguments.output:
-        check_file(arguments.output)
+    settings, record_file = _settings(arguments), RecordFile("latency", arguments)
     manifest = read_manifest(settings.bundle)
-    record: dict[str, Any] = {
-        "format": FORMAT,
+    facts = {
         "bundle": manifest.name,
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         "backend": arguments.backend,
         "provider": arguments.provider,
         "openvino_precision": arguments.openvino_precision,
-        "refresh": settings.refresh,
-        "memory": settings.memory,
-        "lost": settings.lost,
         "video": settings.video.name if settings.video else "made up",
     }
     if arguments.soak is not None:
         result = soak(settings, arguments.soak, terminal_bar)
-        record |= {"environment": to_json(environment(arguments.threads)), "soak": to_json(result)}
-        record["soak"]["growth"] = result.growth
         settled = result.resident[0][1]
         print(
             f"{result.policy}, {result.sentences} sentence(s): {result.frames} frames, {settled / 1e6:.1f} MB resident "
             f"after {SETTLED_FRAMES}, {result.growth:+.2%} at most after that (allowed: {ALLOWED_GROWTH:.0%})"
         )
-        code = int(result.growth >= ALLOWED_GROWTH)
-    else:
-        where = environment(arguments.threads, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2"))
-        measured, memory = measure(settings, terminal_bar)
-        # Behind the run: both need memory that is none of the runtime's.
-        peak = _peak(arguments.backend, arguments.provider, manifest)
-        results = figures(measured, Bundle(settings.bundle, manifest), peak)
-        record |= {
-            "environment": to_json(where),
-            "peak": to_json(peak),
-            "memory": to_json(memory),
-            "results": to_json(tuple(results)),
-        }
-        for line in table(results, memory, peak, where):
-            print(line)
-        code = 0
-    if arguments.output:
-        write_file(arguments.output, json.dumps(record, indent=1, allow_nan=False).encode() + b"\n")
-    return code
+        record_file.write(
+            environment(arguments.threads), settings, [to_json(result) | {"growth": result.growth}], **facts
+        )
+        return int(result.growth >= ALLOWED_GROWTH)
+    where = environment(arguments.threads, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2"))
+    measured, memory = measure(settings, terminal_bar)
+    # Behind the run: both need memory that is none of the runtime's.
+    peak = _peak(arguments.backend, arguments.provider, manifest)
+    results = figures(measured, Bundle(settings.bundle, manifest), peak)
+    for line in table(results, memory, peak, where):
+        print(line)
+    record_file.write(where, settings, results, **facts, peak=peak, memory=memory)
+    return 0
 
 
 def _settings(arguments: argparse.Namespace) -> BenchSettings:

@@ -9,12 +9,12 @@ from typing import Protocol
 from glus_edge.benchmarks.instruments.bench_video import bench_sentences, bench_video
 from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, WARM_UP_FRAMES, Contender, FrameBlock
 from glus_edge.benchmarks.instruments.counting_engine import CountingBackend
-from glus_edge.benchmarks.instruments.resident import peak_bytes, resident_bytes
 from glus_edge.benchmarks.reference.baseline import BaselineSource
 from glus_edge.benchmarks.reference.reference_process import ReferenceProcess, ReferenceSettings
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, open_backend
+from glus_edge.runtime.utils.process_memory import peak_bytes, resident_bytes
 from glus_edge.runtime.utils.progress import Progress
 
 

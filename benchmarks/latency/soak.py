@@ -5,10 +5,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 
 from glus_edge.benchmarks.instruments.bench_video import bench_sentences, bench_video
-from glus_edge.benchmarks.instruments.resident import resident_bytes
 from glus_edge.benchmarks.latency.measurement import BenchSettings
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.segmenter import Segmenter
+from glus_edge.runtime.utils.process_memory import resident_bytes
 from glus_edge.runtime.utils.progress import Progress
 
 SETTLED_FRAMES = 100  # by then every buffer there will be has been written to

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 import numpy as np
 
 from glus_edge.runtime.backends.engine import Backend, Engine
+from glus_edge.runtime.backends.wrapped_engine import WrappedEngine
 from glus_edge.runtime.device.device import Array, HostArray, host_array
 
-REMEMBERED = ("clip_encoder", "image_encoder")
+CACHED = ("clip_encoder", "image_encoder")
 
 
-class CachingEngine:
+class CachingEngine(WrappedEngine):
     """Gives the outputs of inputs it has seen before without computing them. On the host only."""
 
     def __init__(self, engine: Engine) -> None:
-        self.name, self.signature, self.device = engine.name, engine.signature, engine.device
-        self._engine = engine
-        self._seen: dict[bytes, dict[str, HostArray]] = {}
+        super().__init__(engine)
+        self._outputs: dict[bytes, dict[str, HostArray]] = {}
 
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See Engine."""
@@ -25,24 +25,20 @@ class CachingEngine:
         for name in sorted(inputs):
             digest.update(host_array(inputs[name]).tobytes())
         key = digest.digest()
-        if key not in self._seen:
+        if key not in self._outputs:
             self._engine.run(inputs, outputs)
-            self._seen[key] = {name: host_array(output).copy() for name, output in outputs.items()}
+            self._outputs[key] = {name: host_array(output).copy() for name, output in outputs.items()}
             return
         for name, output in outputs.items():
-            np.copyto(host_array(output), self._seen[key][name])
+            np.copyto(host_array(output), self._outputs[key][name])
 
-    def forget(self) -> None:
-        """Lets go of all that was seen."""
-        self._seen.clear()
-
-    def close(self) -> None:
-        """See Engine."""
-        self._engine.close()
+    def clear(self) -> None:
+        """Frees all cached outputs."""
+        self._outputs.clear()
 
 
 class CachingBackend:
-    """A backend whose image towers remember until `forget`."""
+    """A backend whose image towers cache until `clear`."""
 
     def __init__(self, backend: Backend) -> None:
         self.name, self.device = backend.name, backend.device
@@ -52,13 +48,13 @@ class CachingBackend:
     def open(self, graph: str) -> Engine:
         """See Backend."""
         engine = self._backend.open(graph)
-        if graph not in REMEMBERED:
+        if graph not in CACHED:
             return engine
-        remembering = CachingEngine(engine)
-        self._engines.append(remembering)
-        return remembering
+        caching = CachingEngine(engine)
+        self._engines.append(caching)
+        return caching
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Call it after each video."""
         for engine in self._engines:
-            engine.forget()
+            engine.clear()

@@ -12,10 +12,10 @@ import numpy as np
 
 from glus_edge.benchmarks.instruments.bench_video import bench_video
 from glus_edge.benchmarks.instruments.contender import BLOCK_FRAMES, FrameBlock, FrameSample
-from glus_edge.benchmarks.instruments.resident import peak_bytes
 from glus_edge.benchmarks.reference.baseline import BaselineSource, open_reference
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import EngineError, GlusEdgeError
+from glus_edge.runtime.utils.process_memory import peak_bytes
 
 QUITTING_SECONDS = 10
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from glus_edge.runtime.backends.engine import Engine, check_tensors
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.backends.wrapped_engine import WrappedEngine
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.bundle.precisions import DTYPES, FP16, FP32
@@ -115,12 +116,12 @@ class _RecordingBackend:
         return _RecordingEngine(self._backend.open(graph), self.calls[graph], self._limit)
 
 
-class _RecordingEngine:
+class _RecordingEngine(WrappedEngine):
     """An engine that keeps copies of what it reads and writes."""
 
     def __init__(self, engine: Engine, calls: list[RecordedCall], limit: int) -> None:
-        self.name, self.signature, self.device = engine.name, engine.signature, engine.device
-        self._engine, self._calls, self._limit = engine, calls, limit
+        super().__init__(engine)
+        self._calls, self._limit = calls, limit
 
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See Engine."""
@@ -134,10 +135,6 @@ class _RecordingEngine:
         }
         self._engine.run(inputs, everything)
         self._calls.append(RecordedCall(read, {name: array.copy() for name, array in everything.items()}))
-
-    def close(self) -> None:
-        """See Engine."""
-        self._engine.close()
 
 
 def all_outputs(signature: GraphSignature, sizes: Mapping[str, int]) -> dict[str, HostArray]:

@@ -15,6 +15,7 @@ from glus_edge.benchmarks.language.prefill import PrefillCase
 from glus_edge.benchmarks.language.products import KINDS, Product
 from glus_edge.benchmarks.language.runners import OnnxRuntimeStep
 from glus_edge.export.synthetic.sizes import SIZES
+from glus_edge.runtime.cli import main
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.utils.progress import silent
 
@@ -60,12 +61,12 @@ def test_every_product_runs_and_counts_its_work(kind):
 def test_what_is_not_installed_is_a_line_and_the_rest_is_measured(nothing_installed, capsys, tmp_path):
     record = tmp_path / "record.json"
     arguments = ["--size", "nano", "--layers", "1", "--new", "4", "--cached", "8", "--rounds", "2", "--threads", "1"]
-    assert language.main([*arguments, "--json", str(record)]) == 0
+    assert main(["bench", "language", *arguments, "--output", str(record)]) == 0
     out = capsys.readouterr().out
     assert "nano with random weights, the first 1 of its 4 layers only: 4 new rows on 8 cached" in out
     assert "llama.cpp, Q4_0: not installed" in out
     assert "openvino, bf16: openvino: cannot be imported" in out
-    report = json.loads(record.read_text())["report"]
+    report = json.loads(record.read_text())
     assert set(report["products"]) == set(KINDS)
     rounded, whole, *missing = report["rows"]
     for row in (rounded, whole):
@@ -122,11 +123,11 @@ def test_shares_and_the_ratio_are_of_the_same_round():
         (["--new", "0"], "--new: got 0, expected at least 1"),
         (["--rounds", "0"], "--rounds: got 0"),
         (["--folder", "nowhere"], "--folder nowhere: no such folder"),
-        (["--json", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
+        (["--output", "nowhere/r.json"], "nowhere/r.json: cannot be written"),
     ],
 )
 def test_what_cannot_be_measured_is_said_at_once(arguments, message, capsys):
-    assert language.main(arguments) == 2
+    assert main(["bench", "language", *arguments]) == 2
     assert message in capsys.readouterr().err
 
 
@@ -135,6 +136,6 @@ def test_a_disk_without_room_for_the_models_is_said(monkeypatch, capsys, tmp_pat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(language, "write_random_step", full)
-    assert language.main(["--size", "nano", "--folder", str(tmp_path)]) == 2
+    assert main(["bench", "language", "--size", "nano", "--folder", str(tmp_path)]) == 2
     assert "(No space left on device), expected room for both models" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

@@ -11,11 +11,13 @@ from glus_edge.benchmarks.accuracy.evaluation import SentenceScore
 from glus_edge.benchmarks.datasets.dataset import Expression
 from glus_edge.benchmarks.instruments.memory_video import MemoryVideo
 from glus_edge.benchmarks.policies import command as policies
+from glus_edge.benchmarks.policies.comparison import Comparison
 from glus_edge.benchmarks.policies.journal import PolicyJournal
 from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
 from glus_edge.benchmarks.policies.rule_list import FITTED, FIXED, fitted_threshold
 from glus_edge.benchmarks.policies.table import policy_figures, policy_table
 from glus_edge.runtime import open_video
+from glus_edge.runtime.cli import main
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.mask_signals import MaskSignals
 from tests.runtime import golden
@@ -63,7 +65,7 @@ def test_the_oracle_asks_where_the_true_iou_is_low():
     assert not rule.ask_before(9, (), 1.0)
 
 
-def test_a_journal_gives_back_what_was_noted_and_mends_a_torn_line(tmp_path):
+def test_a_journal_gives_back_what_was_kept_and_mends_a_torn_line(tmp_path):
     path = tmp_path / "j.jsonl"
     journal = PolicyJournal(path, "abc")
     journal.add("set", "000", "exact always", [score("000", 50.0)])
@@ -81,9 +83,9 @@ def test_a_journal_gives_back_what_was_noted_and_mends_a_torn_line(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "got no journal of policies"),
-        ("[]\n", "got no journal of policies"),
-        ("{\n", "expected a journal of policies"),
+        ("[]\n", "expected a JSON object"),
+        ("{}\n", "got no journal of policies"),
+        ("{\n", "expected a JSON object"),
         ('{"format": "glus-edge policies", "bundle": "other"}\n', "a journal of another bundle"),
         ('{"format": "glus-edge policies", "bundle": "abc"}\n{"set": 1}\n', "KeyError"),
     ],
@@ -111,8 +113,8 @@ def test_policies_are_compared_sentence_by_sentence():
     assert "| 20.0 | +0.00 [-5.00, +5.00] |  |" in row
 
 
-class Clip:
-    """The golden clip, its sentence's truth being what the reference predicts; and a sentence that names nothing."""
+class GoldenVideo:
+    """The golden video, its sentence's truth being what the reference predicts; and a sentence that names nothing."""
 
     def __init__(self, name):
         self.name = name
@@ -126,33 +128,33 @@ class Clip:
         return np.stack([self._masks[frame], np.zeros_like(self._masks[frame])])
 
 
-class Clips:
-    def __init__(self, _=None, name="clips"):
+class Videos:
+    def __init__(self, _=None, name="videos"):
         self.name = name
 
     def __len__(self):
         return 2
 
     def __getitem__(self, number):
-        return Clip(f"{number:03d}")
+        return GoldenVideo(f"{number:03d}")
 
 
 @pytest.mark.torch
 def test_a_comparison_can_be_broken_off_and_goes_on(golden_bundle, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(policies, "GeneratedDataset", Clips)
+    monkeypatch.setattr(policies, "GeneratedDataset", Videos)
     journal, output = tmp_path / "j.jsonl", tmp_path / "r.json"
     common = ["--bundle", str(golden_bundle), "--journal", str(journal), "--threshold-videos", "1"]
     chosen = ["--policies", "exact,every-5,once,previous,oracle"]
-    assert policies.main([*common, *chosen, "--videos", "1"]) == 0
+    assert main(["bench", "policies", *common, *chosen, "--videos", "1"]) == 0
     first = journal.read_bytes()
     capsys.readouterr()
-    assert policies.main([*common, *chosen, "--videos", "2", "--output", str(output)]) == 0
+    assert main(["bench", "policies", *common, *chosen, "--videos", "2", "--output", str(output)]) == 0
     assert journal.read_bytes().startswith(first)
     added = [json.loads(line) for line in journal.read_bytes()[len(first) :].splitlines()]
     assert {line["video"] for line in added} == {"001"}
     assert len(added) == 5
     record = json.loads(output.read_text())
-    rows = {row["policy"]: row for row in record["policies"]}
+    rows = {row["policy"]: row for row in record["rows"]}
     assert rows["exact"]["j_and_f"]["motion"] >= 99.9
     assert (rows["exact"]["calls"], rows["every-5"]["calls"]) == (100.0, pytest.approx(100 * 3 / 14))
     assert rows["once"]["calls"] == pytest.approx(100 / 14)
@@ -163,18 +165,18 @@ def test_a_comparison_can_be_broken_off_and_goes_on(golden_bundle, tmp_path, cap
 
 
 @pytest.mark.torch
-def test_towers_that_remember_change_no_mask(golden_bundle, tmp_path):
+def test_towers_that_cache_change_no_mask(golden_bundle, tmp_path):
     from glus_edge.benchmarks.policies.rule_list import EXACT
     from glus_edge.runtime.bundle.bundle import Bundle
 
     journal = PolicyJournal(tmp_path / "j.jsonl", "abc")
-    comparison = policies.Comparison(Bundle.open(golden_bundle), journal)
+    comparison = Comparison(Bundle.open(golden_bundle), journal)
     choices = (FIXED[EXACT], FIXED["window"], FIXED["rolling"])
-    comparison.scores(Clips(), 1, choices, lambda items, *_: iter(items))
-    alone = policies.Comparison(Bundle.open(golden_bundle), PolicyJournal(tmp_path / "k.jsonl", "abc"))
+    comparison.run(Videos(), 1, choices, lambda items, *_: iter(items))
+    alone = Comparison(Bundle.open(golden_bundle), PolicyJournal(tmp_path / "k.jsonl", "abc"))
     for choice in reversed(choices):
-        alone.scores(Clips(), 1, (choice,), lambda items, *_: iter(items))
-        assert alone.found(Clips(), 1, choice) == comparison.found(Clips(), 1, choice)
+        alone.run(Videos(), 1, (choice,), lambda items, *_: iter(items))
+        assert alone.scores_of(Videos(), 1, choice) == comparison.scores_of(Videos(), 1, choice)
     for each in (comparison, alone):
         each.close()
 
@@ -191,7 +193,7 @@ def test_towers_that_remember_change_no_mask(golden_bundle, tmp_path):
 )
 @pytest.mark.torch
 def test_a_wrong_argument_is_one_line(tmp_path, capsys, arguments, said):
-    assert policies.main(["--journal", str(tmp_path / "j.jsonl"), *arguments]) == 2
+    assert main(["bench", "policies", "--journal", str(tmp_path / "j.jsonl"), *arguments]) == 2
     error = capsys.readouterr().err
     assert said in error
     assert error.count("\n") == 1
