@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
+from glus_edge.training.learner import Learner
 from glus_edge.training.settings import TrainingSettings
-from glus_edge.training.steps import Learner
 
 
 def parameters(learner: Learner) -> list[torch.nn.Parameter]:

@@ -1,12 +1,5 @@
-"""Moves a run's state: to the official folders for export, and to a few small half-precision files and back.
+"""Moves a run's state: to the official folders for export, to a few small half-precision files and back, to a new run."""
 
-python -m glus_edge.training.packing official --run RUN --output DIR   DIR/checkpoint, DIR/clip, DIR/sam2.yaml
-python -m glus_edge.training.packing pack --run RUN --output DIR       small files to keep; the optimiser is left out
-python -m glus_edge.training.packing unpack --packed DIR --run RUN     a run that `training.train` goes on with
-python -m glus_edge.training.packing begin --run RUN --output DIR      a run that begins with the weights of another
-"""
-
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -18,14 +11,13 @@ from torch import Tensor
 
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.checkpoint import save_official
+from glus_edge.training.learner import Learner, build_learner
 from glus_edge.training.settings import TrainingSettings
-from glus_edge.training.state_file import load_model, load_state, readable_state, save_state
-from glus_edge.training.steps import Learner
-from glus_edge.training.train import BEGINNING, build_learner
+from glus_edge.training.state_file import BEGINNING, BEST, NEWEST, load_model, load_state, readable_state, save_state
 
 LARGEST_FILE_BYTES = 4_000_000
 PLACE = "place.json"
-STATES = {"best": "best.pt", "newest": "state.pt"}
+STATES = {"best": BEST, "newest": NEWEST}
 
 
 def _modules(learner: Learner) -> dict[str, Any]:
@@ -76,14 +68,14 @@ def _unpack(folder: Path, learner: Learner) -> dict[str, Any]:
     return place
 
 
-def open_state(path: Path, settings: TrainingSettings, *, lessons: bool) -> tuple[Learner, dict[str, Any]]:
-    """A run's learner and where it stood; `lessons`: with the heads that only training has.
+def open_state(path: Path, settings: TrainingSettings, *, training_heads: bool) -> tuple[Learner, dict[str, Any]]:
+    """A run's learner and where it stood; `training_heads`: with the heads that only training has.
 
     InputError: there is no such state, or it is of another model.
     """
     learner = build_learner(settings)
     with readable_state(path):
-        state = (load_state if lessons else load_model)(path, learner)
+        state = (load_state if training_heads else load_model)(path, learner)
         return learner, state["place"]
 
 
@@ -92,45 +84,12 @@ def write_official(learner: Learner, folder: Path) -> None:
     save_official(folder, learner.glus, learner.tower, learner.sizes, learner.tokenizer, learner.score)
 
 
-def begin(learner: Learner, folder: Path, place: dict[str, Any] | None = None) -> None:
-    """Writes a run that `training.train` goes on with, from these weights; through all its stages where no place is given.
+def begin_run(learner: Learner, folder: Path, place: dict[str, Any] | None = None) -> None:
+    """Writes a run that `train` goes on with, from these weights; through all its stages where no place is given.
 
     InputError: the folder has a run.
     """
-    if (folder / STATES["newest"]).exists():
+    if (folder / NEWEST).exists():
         raise InputError(f"{folder}: got a folder with a run in it, expected one without")
     folder.mkdir(parents=True, exist_ok=True)
-    save_state(folder / STATES["newest"], learner, None, dict(BEGINNING) if place is None else place)
-
-
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("official", "pack", "begin"):
-        command = commands.add_parser(name)
-        command.add_argument("--run", type=Path, required=True, metavar="RUN")
-        command.add_argument("--output", type=Path, required=True, metavar="DIR")
-        command.add_argument("--best", action="store_true", help="the best state so far instead of the newest")
-    command = commands.add_parser("unpack")
-    command.add_argument("--packed", type=Path, required=True, metavar="DIR")
-    command.add_argument("--run", type=Path, required=True, metavar="RUN")
-    arguments = parser.parse_args()
-    try:
-        name = STATES["best" if arguments.command != "unpack" and arguments.best else "newest"]
-        if arguments.command == "official":
-            write_official(open_state(arguments.run / name, TrainingSettings(), lessons=False)[0], arguments.output)
-        elif arguments.command == "pack":
-            pack(*open_state(arguments.run / name, TrainingSettings(), lessons=True), arguments.output)
-        elif arguments.command == "begin":
-            learner, _ = open_state(arguments.run / name, TrainingSettings(), lessons=True)
-            begin(learner, arguments.output)
-        else:
-            learner = build_learner(TrainingSettings())
-            begin(learner, arguments.run, unpack(arguments.packed, learner))
-    except InputError as error:
-        parser.error(str(error))
-
-
-if __name__ == "__main__":
-    main()
+    save_state(folder / NEWEST, learner, None, dict(BEGINNING) if place is None else place)

@@ -13,25 +13,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glus_edge.training.data.batch import CONTEXT_FRAMES, Batch
+from glus_edge.training.learner import Learner
 from glus_edge.training.model.heads import masks_from_owners
 from glus_edge.training.model.losses import iou_from_logits
 from glus_edge.training.model.network import sam_pixels
 from glus_edge.training.model.prompt import attention_mask, turn_sequences
 from glus_edge.training.model.sam2 import ImageMaps, chosen_mask, condition, decode, image_maps
-from glus_edge.training.steps import Learner, embedded_rows, run_context, tower_pass
+from glus_edge.training.steps import embedded_rows, run_context, tower_pass
 
 QUERY_FRAMES = 4
 LEAST_DIFFERENCE = 0.1  # of IoU, from which on the order of two frames counts
 
 
-class Scored(NamedTuple):
+class FrameScores(NamedTuple):
     """Frames asked one by one, [N, 4]: N sentences, four frames each."""
 
     score: Tensor  # what [SCORE] says
     iou: Tensor  # of the model's own mask with the truth
 
 
-def score_frames(learner: Learner, batch: Batch) -> Scored:
+def score_frames(learner: Learner, batch: Batch) -> FrameScores:
     """Every query frame of a batch as a key frame. Gradients reach the score head and the token's embedding alone."""
     glus = learner.glus
     v, s = batch.targets.shape[:2]
@@ -58,9 +59,9 @@ def score_frames(learner: Learner, batch: Batch) -> Scored:
     joined = [(torch.cat((pk, k), 2), torch.cat((pw, w), 2)) for (pk, pw), (k, w) in zip(past, states.own, strict=True)]
     row = learner.score.embedding.to(rows.dtype).expand(len(rows), 1, -1)
     positions = turns.positions.gather(1, turns.open_rows) + length
-    with _at_rest(glus):
+    with _frozen(glus):
         hidden = glus.run_language(row, positions, torch.cat((seen, own), 3), joined).final[:, 0]
-    return Scored(learner.score(hidden).float().view(v * s, QUERY_FRAMES), iou.view(v * s, QUERY_FRAMES))
+    return FrameScores(learner.score(hidden).float().view(v * s, QUERY_FRAMES), iou.view(v * s, QUERY_FRAMES))
 
 
 def _own_iou(learner: Learner, batch: Batch, prompts: Tensor, frame: Tensor) -> Tensor:
@@ -74,7 +75,7 @@ def _own_iou(learner: Learner, batch: Batch, prompts: Tensor, frame: Tensor) -> 
 
 
 @contextmanager
-def _at_rest(module: nn.Module) -> Iterator[None]:
+def _frozen(module: nn.Module) -> Iterator[None]:
     """What is computed within gives the module's parameters no gradients."""
     live = [p for p in module.parameters() if p.requires_grad]
     for p in live:

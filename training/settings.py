@@ -72,7 +72,7 @@ class TrainingSettings:
     processes: int = 2  # each with one thread and its own share of the batch
     weight_decay: float = 0.02
     sam_rate_share: float = 0.75  # of the rate, for SAM 2
-    clip_norm: float = 1.0
+    largest_gradient_norm: float = 1.0
     compile_layers: bool = True
     log_every: int = 10
     validate_every: int = 100

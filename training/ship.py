@@ -1,10 +1,9 @@
-"""`python -m glus_edge.training.ship --run RUN`: a run's weights become the bundle that ships; the clip is made beside it.
+"""A run's weights become the bundle that ships, with the demo video beside it.
 
 The run's newest state goes through the official folders and `glus-edge export`; what ships is replaced only by a bundle that
 was compared with torch and is small enough. A clone keeps the weights themselves, packed, to repeat the export from.
 """
 
-import argparse
 import shutil
 import sys
 import tempfile
@@ -12,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glus_edge.export.export import export_bundle
-from glus_edge.export.options import LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
+from glus_edge.export.options import ExportOptions
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.bundle.shipped import FOLDER
-from glus_edge.runtime.errors import GlusEdgeError, OutputError
-from glus_edge.training.data.demo_clip import write_clip
+from glus_edge.runtime.errors import OutputError
+from glus_edge.training.data.demo_video import write_demo_video
 from glus_edge.training.packing import STATES, open_state, pack, write_official
 from glus_edge.training.settings import TrainingSettings
 
@@ -43,7 +42,9 @@ def ship(options: ShipOptions, settings: TrainingSettings | None = None) -> None
 
     Errors: InputError: no such state; those of the export; OutputError: the bundle is too large.
     """
-    learner, place = open_state(options.run / STATES[options.state], settings or TrainingSettings(), lessons=True)
+    learner, place = open_state(
+        options.run / STATES[options.state], settings or TrainingSettings(), training_heads=True
+    )
     with tempfile.TemporaryDirectory(prefix="glus-edge-ship-") as name:
         official = Path(name)
         write_official(learner, official)
@@ -70,46 +71,6 @@ def ship(options: ShipOptions, settings: TrainingSettings | None = None) -> None
             shutil.copytree(official / "bundle", folder, dirs_exist_ok=True)
     clip = options.output / "clip"
     clip.mkdir(exist_ok=True)
-    write_clip(clip)
+    write_demo_video(clip)
     pack(learner, place, options.packed)
     print(f"{options.output / 'bundle'}: {size / 1e6:.1f} MB")
-
-
-def main() -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    defaults = ShipOptions(Path())
-    parser.add_argument("--run", type=Path, required=True, metavar="RUN")
-    parser.add_argument("--state", choices=sorted(STATES), default=defaults.state, help="(default: %(default)s)")
-    parser.add_argument("--precision", choices=list(PRECISIONS), default=defaults.precision)
-    parser.add_argument("--language-weights", choices=LANGUAGE_WEIGHTS, default=defaults.language_weights)
-    parser.add_argument(
-        "--vision-weights",
-        choices=(*VISION_WEIGHTS, "as-precision"),
-        default=defaults.vision_weights,
-        help="of the other graphs (default: %(default)s)",
-    )
-    parser.add_argument("--output", type=Path, default=defaults.output, metavar="DIR", help="(default: the package)")
-    parser.add_argument("--packed", type=Path, default=defaults.packed, metavar="DIR", help="(default: the clone's)")
-    arguments = parser.parse_args()
-    vision = None if arguments.vision_weights == "as-precision" else arguments.vision_weights
-    try:
-        ship(
-            ShipOptions(
-                run=arguments.run,
-                state=arguments.state,
-                output=arguments.output,
-                packed=arguments.packed,
-                precision=arguments.precision,
-                language_weights=arguments.language_weights,
-                vision_weights=vision,
-            )
-        )
-    except GlusEdgeError as error:
-        print(f"ship: error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -9,8 +9,12 @@ from typing import Any
 import torch
 
 from glus_edge.runtime.errors import InputError
+from glus_edge.training.learner import Learner
 from glus_edge.training.optimizer import TrainingOptimizer
-from glus_edge.training.steps import Learner
+from glus_edge.training.settings import TrainingSettings
+
+NEWEST, BEST = "state.pt", "best.pt"  # in a run's folder
+BEGINNING: dict[str, Any] = {"stage": 0, "step": 0, "best": 0.0, "seconds": 0.0}
 
 
 def save_state(path: Path, learner: Learner, optimizer: TrainingOptimizer | None, place: dict[str, Any]) -> None:
@@ -39,7 +43,7 @@ def readable_state(path: Path) -> Iterator[None]:
 
 
 def load_model(path: Path, learner: Learner) -> dict[str, Any]:
-    """Puts back the weights that ship, those of the lessons left out; returns the whole state."""
+    """Puts back the weights that ship, those of heads that only training has left out; returns the whole state."""
     state: dict[str, Any] = torch.load(path, weights_only=True)
     learner.glus.load_state_dict(state["glus"])
     learner.tower.load_state_dict(state["tower"])
@@ -53,3 +57,19 @@ def load_state(path: Path, learner: Learner) -> dict[str, Any]:
     state = load_model(path, learner)
     learner.heads.load_state_dict(state["heads"])
     return state
+
+
+def check_same_run(folder: Path, settings: TrainingSettings) -> None:
+    """InputError: the folder holds a run of other stages or of another ablation than these settings."""
+    path = folder / NEWEST
+    if not path.exists():
+        return
+    with readable_state(path):
+        place = torch.load(path, weights_only=True, mmap=True)["place"]
+    done = place.get("stages", [])
+    own = [stage.name for stage in settings.stages[: len(done)]]
+    if done != own:
+        raise InputError(f"{folder}: got --stages {','.join(own)}, expected {','.join(done)}, as it was begun")
+    begun = place.get("ablation", settings.ablation)
+    if begun != settings.ablation:
+        raise InputError(f"{folder}: got --ablation {settings.ablation}, expected {begun}, as it was begun")

@@ -1,46 +1,25 @@
 """What one training step computes in each stage."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from glus_edge.training.ablation import Ablation
 from glus_edge.training.data.batch import CONTEXT_FRAMES, Batch
-from glus_edge.training.model.heads import TrainingHeads, masks_from_owners
+from glus_edge.training.learner import Learner
+from glus_edge.training.model.heads import masks_from_owners
 from glus_edge.training.model.language import KeyValue, rotate, rotation_from_positions
-from glus_edge.training.model.losses import ContrastBank, coarse_loss, mask_loss, pointer_loss
-from glus_edge.training.model.network import Glus, LanguageStates, TowerSizes, clip_pixels, sam_pixels, tower_tokens
+from glus_edge.training.model.losses import coarse_loss, mask_loss, pointer_loss
+from glus_edge.training.model.network import Glus, LanguageStates, clip_pixels, sam_pixels, tower_tokens
 from glus_edge.training.model.prompt import IGNORED, Turns, attention_mask, prefix_ids, turn_sequences
 from glus_edge.training.model.sam2 import DecodedMasks, image_maps, run_window
-from glus_edge.training.model.score_head import ScoreHead
-from glus_edge.training.model.tokenizer import NanoTokenizer
 
 TRACK_LAYER = 1  # the layer after which image rows are asked where their objects are in the context frames
 MOTION_LAYER = 2  # the layer after which image rows are asked about motion
 POINTER_LAYERS = (2, 3)  # layers, from 0, whose first head is taught to look at what the sentence means
 MATCH_LAYER = 3  # and the one after which they are asked whether the sentence means them
-
-
-@dataclass
-class Learner:
-    """Everything that is trained, and what it is trained with."""
-
-    glus: Glus
-    tower: Any  # CLIPVisionModel
-    heads: TrainingHeads
-    tokenizer: NanoTokenizer
-    sizes: TowerSizes
-    contrast: ContrastBank
-    score: ScoreHead
-    ablation: Ablation = field(default_factory=Ablation)
-
-    @property
-    def sam(self) -> Any:
-        """SAM2Base."""
-        return self.glus.model.visual_model
 
 
 @dataclass(frozen=True)

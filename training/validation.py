@@ -5,10 +5,11 @@ from collections import defaultdict
 import torch
 
 from glus_edge.training.data.batch import Batch, Mix, make_batch
+from glus_edge.training.learner import Learner
 from glus_edge.training.model.heads import masks_from_owners
 from glus_edge.training.model.losses import iou_from_logits
 from glus_edge.training.model.sam2 import chosen_mask
-from glus_edge.training.steps import Learner, run_language, run_masks, target_cover, tower_pass
+from glus_edge.training.steps import run_language, run_masks, target_cover, tower_pass
 
 VALIDATION_SEED = 2**43
 VALIDATION_MIX = Mix(

@@ -7,10 +7,10 @@ from safetensors.torch import load_file
 from glus_edge.benchmarks.reference.reference import ReferenceSource
 from glus_edge.runtime.errors import InputError
 from glus_edge.training import checkpoint
+from glus_edge.training.learner import build_learner
 from glus_edge.training.settings import TrainingSettings
-from glus_edge.training.train import build_learner
 
-PACKED = Path(checkpoint.__file__).with_name("packed")  # by `glus_edge.training.ship`
+PACKED = Path(checkpoint.__file__).with_name("packed")  # by `python -m glus_edge.training ship`
 _OTHERWISE = (
     "or give a bundle and what it was exported from: "
     "--bundle B --checkpoint DIR --vision-tower DIR --sam2-config NAME|YAML"

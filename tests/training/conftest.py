@@ -16,7 +16,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def learner(one_thread):
-    from glus_edge.training.train import build_learner
+    from glus_edge.training.learner import build_learner
     from tests.training.tiny import tiny_settings
 
     return build_learner(tiny_settings())

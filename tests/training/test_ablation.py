@@ -7,9 +7,10 @@ import torch
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.ablation import ABLATIONS, WHOLE, Ablation
 from glus_edge.training.data.batch import Batch, make_batch
+from glus_edge.training.learner import Learner, build_learner
 from glus_edge.training.model.attention import plain_attention_everywhere
-from glus_edge.training.steps import Learner, joint_step, run_language, run_masks, tower_pass
-from glus_edge.training.train import build_learner, train
+from glus_edge.training.steps import joint_step, run_language, run_masks, tower_pass
+from glus_edge.training.train import train
 from tests.training.tiny import tiny_settings, tiny_stage
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]

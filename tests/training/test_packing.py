@@ -1,14 +1,14 @@
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.training import packing as command
-from glus_edge.training.packing import begin, open_state, pack, unpack
+from glus_edge.training.__main__ import main
+from glus_edge.training.commands import unpack as command
+from glus_edge.training.learner import Learner
+from glus_edge.training.packing import begin_run, open_state, pack, unpack
 from glus_edge.training.state_file import save_state
-from glus_edge.training.steps import Learner
 from glus_edge.training.train import train
 from tests.training.tiny import tiny_settings, tiny_stage
 
@@ -35,7 +35,7 @@ def test_a_file_that_is_no_state_is_said_in_one_line(tmp_path: Path, name: str) 
     path = tmp_path / "state.pt"
     NO_STATES[name](path)
     with pytest.raises(InputError, match=r"state\.pt: .*expected a state of") as caught:
-        open_state(path, tiny_settings(), lessons=True)
+        open_state(path, tiny_settings(), training_heads=True)
     assert "\n" not in str(caught.value)
 
 
@@ -71,16 +71,15 @@ def test_packed_weights_replace_no_run(
     packed, run = tmp_path / "packed", tmp_path / "run"
     pack(learner, place, packed)
     monkeypatch.setattr(command, "TrainingSettings", tiny_settings)
-    monkeypatch.setattr(sys, "argv", ["state", "unpack", "--packed", str(packed), "--run", str(run)])
-    command.main()
-    assert open_state(run / "state.pt", tiny_settings(), lessons=True)[1] == place
-    with pytest.raises(SystemExit, match="2"):
-        command.main()
+    arguments = ["unpack", "--packed", str(packed), "--run", str(run)]
+    assert main(arguments) == 0
+    assert open_state(run / "state.pt", tiny_settings(), training_heads=True)[1] == place
+    assert main(arguments) == 2
     assert "got a folder with a run in it, expected one without" in capsys.readouterr().err
 
 
 def test_a_run_that_begins_anew_does_not_take_over_where_the_other_stood(learner: Learner, tmp_path: Path) -> None:
     save_state(tmp_path / "state.pt", learner, None, {"stage": 3, "step": 5})
-    begin(open_state(tmp_path / "state.pt", tiny_settings(), lessons=True)[0], tmp_path / "other")
-    place = open_state(tmp_path / "other" / "state.pt", tiny_settings(), lessons=True)[1]
+    begin_run(open_state(tmp_path / "state.pt", tiny_settings(), training_heads=True)[0], tmp_path / "other")
+    place = open_state(tmp_path / "other" / "state.pt", tiny_settings(), training_heads=True)[1]
     assert (place["stage"], place["step"]) == (0, 0)

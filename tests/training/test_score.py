@@ -6,13 +6,14 @@ import torch
 
 from glus_edge.training.checkpoint import save_official
 from glus_edge.training.data.batch import make_batch
+from glus_edge.training.gradient_step import train_step
+from glus_edge.training.learner import Learner, build_learner
 from glus_edge.training.model.attention import plain_attention_everywhere
 from glus_edge.training.optimizer import stage_optimizer
 from glus_edge.training.packing import pack, unpack
 from glus_edge.training.score import score_frames, score_step, validate_scores
 from glus_edge.training.state_file import load_model, save_state
-from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner, train, train_step
+from glus_edge.training.train import train
 from tests.training.official import load_official
 from tests.training.tiny import tiny_settings, tiny_stage
 

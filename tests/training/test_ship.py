@@ -7,13 +7,12 @@ from glus_edge.export.options import ExportOptions
 from glus_edge.runtime.errors import InputError, OutputError
 from glus_edge.runtime.video.video import open_video
 from glus_edge.training import ship as command
-from glus_edge.training.data.demo_clip import CLIP_FRAMES, CLIP_SEED, CLIP_SENTENCES, CLIP_SIDE, write_clip
+from glus_edge.training.data.demo_video import DEMO_FRAMES, DEMO_SEED, DEMO_SENTENCES, DEMO_SIDE, write_demo_video
 from glus_edge.training.data.video import SETS
+from glus_edge.training.learner import Learner, build_learner
 from glus_edge.training.packing import unpack
 from glus_edge.training.ship import NAME, ShipOptions, ship
 from glus_edge.training.state_file import save_state
-from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner
 from tests.training.tiny import tiny_settings
 
 pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("one_thread")]
@@ -71,11 +70,11 @@ def test_the_clip_is_the_same_every_time_and_of_no_set(tmp_path: Path) -> None:
     pictures = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        write_clip(tmp_path / name)
+        write_demo_video(tmp_path / name)
         video = open_video(tmp_path / name / "clip.mp4")
         pictures.append(np.stack([frame.rgb for frame in video.frames()]).astype(int))
     assert (tmp_path / "one" / "truth.json").read_bytes() == (tmp_path / "other" / "truth.json").read_bytes()
-    assert pictures[0].shape == (CLIP_FRAMES, CLIP_SIDE, CLIP_SIDE, 3)
+    assert pictures[0].shape == (DEMO_FRAMES, DEMO_SIDE, DEMO_SIDE, 3)
     assert np.abs(pictures[0] - pictures[1]).mean() < 3  # levels of 255
-    assert len(CLIP_SENTENCES) >= 3
-    assert all(each.first_seed + 1000 * each.videos < CLIP_SEED for each in SETS.values())
+    assert len(DEMO_SENTENCES) >= 3
+    assert all(each.first_seed + 1000 * each.videos < DEMO_SEED for each in SETS.values())

@@ -10,13 +10,14 @@ import torch.distributed as dist
 from glus_edge.runtime.errors import InputError
 from glus_edge.training.checkpoint import save_official
 from glus_edge.training.data.batch import make_batch
+from glus_edge.training.gradient_step import train_step
+from glus_edge.training.learner import Learner, build_learner
 from glus_edge.training.model.attention import plain_attention_everywhere
 from glus_edge.training.model.sam2 import memory_steps
 from glus_edge.training.optimizer import TrainingOptimizer, stage_optimizer
-from glus_edge.training.packing import LARGEST_FILE_BYTES, begin, pack, unpack
+from glus_edge.training.packing import LARGEST_FILE_BYTES, begin_run, pack, unpack
 from glus_edge.training.settings import STAGES, stages_from_text
-from glus_edge.training.steps import Learner
-from glus_edge.training.train import build_learner, train, train_step
+from glus_edge.training.train import train
 from tests.training.official import load_official
 from tests.training.tiny import tiny_settings, tiny_stage
 
@@ -110,9 +111,9 @@ def test_a_run_of_other_stages_is_not_gone_on_with(tmp_path: Path) -> None:
 
 
 def test_a_run_begins_with_the_weights_of_another(learner: Learner, tmp_path: Path) -> None:
-    begin(learner, tmp_path)
+    begin_run(learner, tmp_path)
     with pytest.raises(InputError, match="got a folder with a run in it"):
-        begin(learner, tmp_path)
+        begin_run(learner, tmp_path)
     train(tmp_path, tiny_settings(tiny_stage("tower", 1)))  # which leaves all but the tower as it was
     state = torch.load(tmp_path / "state.pt", weights_only=True)
     assert state["place"]["stage"] == 1

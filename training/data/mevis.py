@@ -1,4 +1,4 @@
-"""`python -m glus_edge.training.data.mevis --set heldout --output DIR`: writes a generated set in MeViS's folder format.
+"""Writes a generated set in MeViS's folder format.
 
     DIR/JPEGImages/<video>/00000.jpg ...     frames
     DIR/meta_expressions.json                sentences; each with its objects, its annotations and its kind
@@ -7,10 +7,7 @@
 An annotation is one object of one video, so sentences about the same object share its masks.
 """
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,7 @@ from numpy.typing import NDArray
 
 from glus_edge.export.staging import new_folder
 from glus_edge.runtime.errors import OutputError
-from glus_edge.training.data.video import SETS, GeneratedVideo, VideoSet, generate_set
+from glus_edge.training.data.video import GeneratedVideo, VideoSet, generate_set
 
 _JPEG_QUALITY = 95
 
@@ -92,21 +89,3 @@ def _write_set(folder: Path, which: VideoSet) -> None:
         videos[name], annotation = write_video(folder, name, video, annotation)
     (folder / "meta_expressions.json").write_text(json.dumps({"videos": videos}))
     (folder / "mask_dict.json").write_text(json.dumps(masks))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--set", choices=sorted(SETS), default="heldout")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    arguments = parser.parse_args(argv)
-    try:
-        write_set(arguments.output, SETS[arguments.set])
-    except OutputError as error:
-        print(f"mevis: error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -12,7 +12,8 @@ from pycocotools import mask as coco
 
 from glus_edge.benchmarks.datasets.coco_rle import mask_from_rle
 from glus_edge.benchmarks.datasets.mevis_dataset import MevisDataset
-from glus_edge.training.data.mevis import main, rle_from_mask, write_set
+from glus_edge.training.__main__ import main
+from glus_edge.training.data.mevis import rle_from_mask, write_set
 from glus_edge.training.data.video import VALIDATION, generate_set
 
 masks = st.tuples(st.integers(1, 40), st.integers(1, 40)).flatmap(lambda shape: arrays(np.bool_, shape))
@@ -60,13 +61,13 @@ def test_the_written_masks_are_those_of_the_generator(folder: Path) -> None:
 def test_a_set_is_written_to_a_new_folder_whole_or_not_at_all(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert main(["--set", "validation", "--output", str(folder)]) == 2
+    assert main(["mevis", "--set", "validation", "--output", str(folder)]) == 2
     assert f"mevis: error: {folder}: holds something already; give another --output\n" == capsys.readouterr().err
 
     def full(path: Path, content: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    assert main(["--set", "validation", "--output", str(tmp_path / "set")]) == 2
+    assert main(["mevis", "--set", "validation", "--output", str(tmp_path / "set")]) == 2
     assert "No space left on device" in capsys.readouterr().err
     assert not any(tmp_path.iterdir())

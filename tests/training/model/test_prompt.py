@@ -7,10 +7,11 @@ from tokenizers import Tokenizer
 from glus_edge.export.tokenizer.tokenizer import write_tokenizer
 from glus_edge.runtime.language.conversation import Conversation
 from glus_edge.training.data.batch import Mix, make_batch
+from glus_edge.training.learner import Learner
 from glus_edge.training.model.attention import plain_attention_everywhere
 from glus_edge.training.model.prompt import prefix_ids, turn_sequences
 from glus_edge.training.model.tokenizer import NanoTokenizer, train_tokenizer
-from glus_edge.training.steps import Learner, run_language, tower_pass
+from glus_edge.training.steps import run_language, tower_pass
 from tests.runtime import golden
 
 pytestmark = pytest.mark.torch

@@ -1,4 +1,4 @@
-"""The clip that ships: a generated video of a seed that no set draws, with three sentences and their true masks."""
+"""The demo video that ships: generated from a seed that no set draws, with three sentences and their true masks."""
 
 import json
 from fractions import Fraction
@@ -15,33 +15,33 @@ from glus_edge.training.data.sentences import all_sentences
 from glus_edge.training.data.video import generate_video
 
 # Training draws seeds below 2**40, its validation and the held-out set lie below 2**44.
-CLIP_SEED = 2**44
-CLIP_SIDE = 320  # pixels: twice what the model's SAM 2 sees, for people who look at the overlay
-CLIP_FRAMES = 24
-CLIP_RATE = 8  # frames per second
-CLIP_DIFFICULTY = Difficulty(
-    fewest_frames=CLIP_FRAMES,
-    most_frames=CLIP_FRAMES,
+DEMO_SEED = 2**44
+DEMO_SIDE = 320  # pixels: twice what the model's SAM 2 sees, for people who look at the overlay
+DEMO_FRAMES = 24
+DEMO_RATE = 8  # frames per second
+DEMO_DIFFICULTY = Difficulty(
+    fewest_frames=DEMO_FRAMES,
+    most_frames=DEMO_FRAMES,
     fewest_objects=4,
     most_objects=4,
     look_alike_share=1.0,
     calm_share=0.0,
 )
 # One of each kind; only motion tells the two green squares of the last apart.
-CLIP_SENTENCES = (
+DEMO_SENTENCES = (
     "the cyan square",
     "the green square to the left of the cyan square",
     "the green square that moves up",
 )
 
 
-def write_clip(folder: Path) -> None:
+def write_demo_video(folder: Path) -> None:
     """Writes folder/clip.mp4 and folder/truth.json: per sentence its text, its kind and a run-length code a frame."""
-    video = generate_video(CLIP_SEED, size=CLIP_SIDE, sentences=0, difficulty=CLIP_DIFFICULTY)
+    video = generate_video(DEMO_SEED, size=DEMO_SIDE, sentences=0, difficulty=DEMO_DIFFICULTY)
     known = {sentence.text: sentence for kind in all_sentences(video.scene).values() for sentence in kind}
     _encode(folder / "clip.mp4", video.frames)
     entries: list[dict[str, Any]] = []
-    for text in CLIP_SENTENCES:
+    for text in DEMO_SENTENCES:
         sentence = known[text]
         masks = np.isin(video.owners, [target + 1 for target in sentence.targets])
         entries.append({"text": text, "kind": sentence.kind, "masks": [rle_from_mask(mask) for mask in masks]})
@@ -51,7 +51,7 @@ def write_clip(folder: Path) -> None:
 def _encode(path: Path, frames: NDArray[np.uint8]) -> None:
     """H.264 of good quality. NOTE: the encoder's bytes differ from run to run, its pictures hardly."""
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=Fraction(CLIP_RATE), options={"crf": "20"})
+        stream = container.add_stream("libx264", rate=Fraction(DEMO_RATE), options={"crf": "20"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         for rgb in frames:

@@ -1,0 +1,1 @@
+"""The commands of `python -m glus_edge.training`: each file has `configure(parser)` and `run(arguments)`."""
