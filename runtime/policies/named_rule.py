@@ -55,5 +55,5 @@ def _value(family: str, setting: Field[Any], text: str) -> float:
         expected = "a whole number" if kind is int else "a number"
         raise InputError(f"{family}: {setting.name}: got {text!r}, expected {expected}") from error
     if not low <= value <= high:
-        raise InputError(f"{family}: {setting.name}: got {text}, expected {low} to {high}")
+        raise InputError(f"{family}: {setting.name}: got {text!r}, expected {low} to {high}")
     return value
