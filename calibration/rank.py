@@ -18,8 +18,8 @@ from glus_edge.calibration.measurement_store import MeasurementStore
 from glus_edge.calibration.methods.graph_matrices import graph_matrices, unit_of
 from glus_edge.calibration.recipe import Recipe
 from glus_edge.calibration.videos.mask_loss import Loss, MaskJudge
-from glus_edge.export.language.graph_writer import ALIGNMENT
 from glus_edge.export.language.quantise import int4_block_size
+from glus_edge.export.language.tensor_store import ALIGNMENT
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import CheckpointError
 

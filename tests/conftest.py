@@ -94,7 +94,7 @@ def golden_bundle_reference_gamma(shared_folder: Path) -> Path:
 
 def export_golden(output: Path, **options: object) -> Path:
     """Exports the golden checkpoint; a module traced before in this run is not traced again."""
-    from glus_edge.export import export
+    from glus_edge.export import export, graphs
     from glus_edge.export.options import ExportOptions
 
     settings: dict[str, object] = {
@@ -104,7 +104,7 @@ def export_golden(output: Path, **options: object) -> Path:
         **options,
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(export, "write_graph", _write_graph_once(export.write_graph))
+        patch.setattr(graphs, "write_graph", _write_graph_once(graphs.write_graph))
         export.export_bundle(ExportOptions(output=output, **settings), lambda line: None)  # type: ignore[arg-type]
     return output
 

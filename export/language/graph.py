@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glus_edge.export.language.graph_writer import BlockSource, GraphWriter, rounded_blocks
+from glus_edge.export.language.graph_writer import GraphWriter
 from glus_edge.export.language.layers import CachedAttention, Layers, Rotation
+from glus_edge.export.language.matrix_encoding import BlockSource, rounded_blocks
 from glus_edge.export.language.weights import LanguageWeights
 from glus_edge.runtime.bundle.signatures import ModelDimensions, signatures
 

@@ -69,6 +69,16 @@ def test_a_damaged_part_and_all_behind_it_are_written_anew(tmp_path: Path) -> No
     assert len(journal) > 8
 
 
+def test_what_was_left_in_another_storage_is_written_anew(tmp_path: Path) -> None:
+    _, dimensions, weights = llama(6)
+    whole = write(tmp_path / "whole", weights, dimensions, "fp32")
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "stopped", Stopping(weights, 9), dimensions, "int4")
+    again = Stopping(weights, 99)
+    assert write(tmp_path / "stopped", again, dimensions, "fp32") == whole
+    assert "model.layers.0.self_attn.q_proj.weight" in again.read
+
+
 def test_a_folder_is_kept_only_if_something_long_was_begun(tmp_path: Path) -> None:
     def fill(begun: bool) -> None:
         with resumable_folder(tmp_path / "bundle", overwrite=False, key="a") as folder:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from glus_edge.export.export import _Export
+from glus_edge.export.bundle_parity import overflow_notes
 from glus_edge.export.parity import float16_range
 from glus_edge.export.parity.float16_range import LayerPeak, LayerPeaks
 from glus_edge.runtime.bundle.bundle import Bundle
@@ -74,14 +74,12 @@ def test_what_matrices_read_is_seen_of_each_graph_apart() -> None:
 
 def test_an_overflow_is_told_and_noted() -> None:
     said: list[str] = []
-    export = _Export.__new__(_Export)
-    export.report, export.notes = said.append, {}
     peaks = LayerPeaks()
     peaks.record("image_encoder", "trunk.blocks.3.mlp", torch.tensor([7e4]))
-    export._note_overflows(peaks)
+    notes = overflow_notes(peaks, said.append)
     (line,) = said
     assert line.startswith("warning: image_encoder: trunk.blocks.3.mlp reaches 7.0e+04 on the frames compared")
-    assert list(export.notes) == ["overflow_of_image_encoder"]
+    assert list(notes) == ["overflow_of_image_encoder"]
 
 
 def test_an_export_in_half_precision_looks_into_every_graph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
