@@ -45,6 +45,7 @@ class CommandModule(Protocol):
 
 
 _WITH_TORCH = "pip install 'glus-edge[export]' && pip install --no-deps sam2==1.1.0"
+_BENCH = "pip install 'glus-edge[bench]' && pip install --no-deps sam2==1.1.0"
 _BENCHMARKS = {
     "latency": Command(
         "glus_edge.benchmarks.latency.bench_command",
@@ -59,7 +60,7 @@ _BENCHMARKS = {
     "language": Command(
         "glus_edge.benchmarks.language.command",
         "one step of the language model in 4 bits on this processor, beside llama.cpp",
-        "pip install 'glus-edge[export]'",
+        "pip install 'glus-edge[bench]'",
     ),
     "policies": Command(
         "glus_edge.benchmarks.policies.command",
@@ -69,7 +70,7 @@ _BENCHMARKS = {
     "signals": Command(
         "glus_edge.benchmarks.policies.signals_command",
         "do the decoder's own scores tell good masks from bad ones?",
-        _WITH_TORCH,
+        _BENCH,
     ),
     "precisions": Command(
         "glus_edge.calibration.precisions_command",

@@ -10,10 +10,10 @@ from tempfile import TemporaryDirectory
 from glus_edge.benchmarks.instruments.environment import PACKAGES, environment
 from glus_edge.benchmarks.instruments.record import RecordFile, add_record_arguments
 from glus_edge.benchmarks.language.case import random_inputs, step_flops, write_random_step
-from glus_edge.benchmarks.language.gguf import write_random_gguf
 from glus_edge.benchmarks.language.llama_cpp import LlamaBench, LlamaProcess
 from glus_edge.benchmarks.language.prefill import PrefillCase, PrefillRunner
 from glus_edge.benchmarks.language.products import KINDS, Product
+from glus_edge.benchmarks.language.random_gguf import write_random_gguf
 from glus_edge.benchmarks.language.runners import OnnxRuntimeStep, OpenVinoStep
 from glus_edge.benchmarks.language.table import LanguageReport, StepFigures, figures, table
 from glus_edge.export.synthetic.sizes import SIZES
@@ -102,7 +102,7 @@ def measure(settings: LanguageBenchSettings, folder: Path, progress: Progress) -
         write_random_gguf(config, gguf)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot be written ({error.strerror}), expected room for both models; free some space, or give "
+            f"{folder}: cannot be written ({error.strerror or error}), expected room for both models; free some space, or give "
             "another --folder or fewer --layers"
         ) from error
     inputs = random_inputs(config, prefill)

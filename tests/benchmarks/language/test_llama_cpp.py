@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from glus_edge.benchmarks.language.gguf import write_random_gguf
 from glus_edge.benchmarks.language.llama_cpp import LlamaBench, LlamaPackage, LlamaProcess
 from glus_edge.benchmarks.language.prefill import PrefillCase
+from glus_edge.benchmarks.language.random_gguf import write_random_gguf
 from glus_edge.export.synthetic.sizes import SIZES
 from glus_edge.runtime.errors import EngineError, InputError
 
