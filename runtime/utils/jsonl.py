@@ -16,14 +16,14 @@ from glus_edge.runtime.errors import InputError, OutputError
 Record = dict[str, Any]
 
 
-class Journal(NamedTuple):
+class JournalContent(NamedTuple):
     """What a file held when it was opened."""
 
     header: Record
     records: list[Record]
 
 
-def open_journal(path: Path, header: Record) -> Journal:
+def open_journal(path: Path, header: Record) -> JournalContent:
     """Reads a journal and makes it ready for `append`; writes one with this header where there is none, or an empty file.
 
     The header that comes back is the file's own: whether a different one is an error is the caller's to say.
@@ -40,10 +40,10 @@ def open_journal(path: Path, header: Record) -> Journal:
             raise InputError(f"{path}: got a file without a whole line, expected a journal or a free name")
         _cut(path, 0)
         append(path, header)
-        return Journal(header, [])
+        return JournalContent(header, [])
     if len(whole) < len(content):
         _cut(path, len(whole))
-    return Journal(lines[0], lines[1:])
+    return JournalContent(lines[0], lines[1:])
 
 
 def append(path: Path, record: Record) -> None:
