@@ -4,8 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-from glus_edge.runtime.bundle.bundle import Bundle, files, sha256
-from glus_edge.runtime.bundle.manifest import FileEntry, Manifest
+from glus_edge.runtime.bundle.bundle import Bundle, sha256
+from glus_edge.runtime.bundle.manifest import FileEntry, Manifest, files
 
 
 def copied(source: Bundle, entry: FileEntry, folder: Path) -> None:

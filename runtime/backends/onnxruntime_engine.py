@@ -1,7 +1,7 @@
 """ONNX Runtime as the engine: IO binding over caller-owned memory, and never another provider than the one asked for."""
 
 import mmap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,6 +181,7 @@ def _check_interface(bundle: Bundle, graph: str, session: onnxruntime.InferenceS
         ("output", signature.outputs, session.get_outputs()),
     ):
         types = {tensor.name: tensor.type for tensor in found}
+        shapes = {tensor.name: tensor.shape for tensor in found}
         for tensor in expected:
             wanted = f"tensor({_ORT_TYPES[np.dtype(tensor.dtype)]})"
             if types.get(tensor.name) != wanted:
@@ -188,6 +189,24 @@ def _check_interface(bundle: Bundle, graph: str, session: onnxruntime.InferenceS
                     f"{bundle.graph_path(graph)}: {kind} {tensor.name}: got {types.get(tensor.name)}, expected {wanted}; "
                     "export the bundle again"
                 )
+            if not _fits(shapes[tensor.name], tensor.shape):
+                raise EngineError(
+                    f"{bundle.graph_path(graph)}: {kind} {tensor.name}: got {_dimensions(shapes[tensor.name])}, expected "
+                    f"{_dimensions(tensor.shape)} as manifest.json has it; export the bundle again"
+                )
+
+
+def _fits(found: Sequence[int | str | None], expected: Sequence[int | str]) -> bool:
+    """Whether a graph's shape can be the signature's: dimensions of which it says a number have that number."""
+    return len(found) == len(expected) and all(
+        own == wanted
+        for own, wanted in zip(found, expected, strict=True)
+        if isinstance(own, int) and isinstance(wanted, int)
+    )
+
+
+def _dimensions(shape: Sequence[int | str | None]) -> str:
+    return " x ".join("?" if each is None else str(each) for each in shape)
 
 
 _ORT_TYPES = {np.dtype("float32"): "float", np.dtype("float16"): "float16", np.dtype("int32"): "int32"}

@@ -1,22 +1,21 @@
 """Opens a bundle: reads manifest.json, checks every file's SHA-256, gives the tokenizer and the embedding table."""
 
 import hashlib
-import json
-import math
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from glus_edge.runtime.bundle.external_data import external_files
-from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, Manifest
-from glus_edge.runtime.bundle.signatures import GRAPHS, GraphSignature, Limits, signatures
+from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, Manifest, files
+from glus_edge.runtime.bundle.manifest_check import check_manifest
+from glus_edge.runtime.bundle.signatures import GraphSignature, Limits, signatures
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
 from glus_edge.runtime.errors import BundleError
-from glus_edge.runtime.utils.schema import SchemaError, from_json
+from glus_edge.runtime.utils.regular_file import read_regular
+from glus_edge.runtime.utils.schema import SchemaError, from_json, json_document
 
 _CHUNK = 1 << 20
-_LONGEST_NAME = 100  # characters of a file's name
-_MAY_BE_NONE = ("context_frames", "slots")  # a model that was trained without them
+_LARGEST_TOKENIZER = 256 << 20  # bytes
 
 
 class Bundle:
@@ -43,12 +42,19 @@ class Bundle:
         return signatures(self.manifest.model, self.manifest.graphs[graph].compute, limits)[graph]
 
     def tokenizer(self) -> Tokenizer:
-        """The checkpoint's tokenizer."""
+        """The checkpoint's tokenizer. BundleError: it is none, or gives token ids that the embedding has no row for."""
         path = self.directory / self.manifest.tokenizer.file
         try:
-            tokenizer: Tokenizer = Tokenizer.from_file(str(path))
+            tokenizer: Tokenizer = Tokenizer.from_buffer(read_regular(path, _LARGEST_TOKENIZER))
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror}), expected a tokenizer.json") from error
         except Exception as error:  # tokenizers raises bare Exception for whatever is wrong with the file
             raise BundleError(f"{path}: got {error}, expected a tokenizer.json; export the bundle again") from error
+        last, rows = max(tokenizer.get_vocab().values(), default=-1), self.manifest.model.vocabulary_size
+        if not 0 <= last < rows:
+            raise BundleError(f"{path}: got token ids up to {last}, expected 0 to {rows - 1}; export the bundle again")
+        if tokenizer.padding is not None or tokenizer.truncation is not None:
+            raise BundleError(f"{path}: got padding or truncation, expected neither; export the bundle again")
         return tokenizer
 
     def token_embedding(self) -> TokenEmbedding:
@@ -62,15 +68,15 @@ def read_manifest(directory: Path) -> Manifest:
     """manifest.json of a bundle, checked value by value."""
     path = directory / "manifest.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_document(read_regular(path))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise BundleError(
             f"{directory}: got no manifest.json, expected a bundle; make one with `glus-edge export`"
         ) from error
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror}), expected a bundle's manifest") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: got {error}, expected JSON; export the bundle again") from error
+    except SchemaError as error:
+        raise BundleError(f"{path}: {error}, expected a bundle's manifest in JSON; export the bundle again") from error
     version = document.get("format_version") if isinstance(document, dict) else None
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise BundleError(f"{path}: got bundle format {version}, expected {FORMAT_VERSION} or older; upgrade glus-edge")
@@ -78,17 +84,8 @@ def read_manifest(directory: Path) -> Manifest:
         manifest = from_json(Manifest, document)
     except SchemaError as error:
         raise BundleError(f"{path}: {error}; export the bundle again") from error
-    _check(path, manifest)
+    check_manifest(path, manifest)
     return manifest
-
-
-def files(manifest: Manifest) -> list[FileEntry]:
-    """Every file the manifest names."""
-    entries = [manifest.tokenizer, manifest.token_embedding]
-    entries += [] if manifest.recipe is None else [manifest.recipe]
-    for graph in manifest.graphs.values():
-        entries += [graph.graph] if graph.data is None else [graph.graph, graph.data]
-    return entries
 
 
 def verify(directory: Path, manifest: Manifest) -> None:
@@ -139,45 +136,3 @@ def sha256(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
-
-
-def _check(path: Path, manifest: Manifest) -> None:
-    """What annotations cannot say: the six graphs, plain file names, sizes that fit together."""
-    if manifest.format_version < 1:
-        raise BundleError(f"{path}: got bundle format {manifest.format_version}, expected 1; export the bundle again")
-    if set(manifest.graphs) != set(GRAPHS):
-        raise BundleError(f"{path}: got graphs {sorted(manifest.graphs)}, expected {sorted(GRAPHS)}; export again")
-    for entry in files(manifest):
-        plain = entry.file == PurePosixPath(entry.file).name and entry.file not in ("", "..", ".")
-        if not plain or "\\" in entry.file or "\0" in entry.file or len(entry.file) > _LONGEST_NAME:
-            raise BundleError(f"{path}: got file name {entry.file[:60]!r}, expected a plain name inside the bundle")
-    for name, graph in manifest.graphs.items():
-        if graph.compute not in ("float32", "float16"):
-            raise BundleError(f"{path}: graphs.{name}.compute: got {graph.compute!r}, expected float32 or float16")
-    model, window, memory = manifest.model, manifest.window, manifest.memory
-    sizes = {**vars(model), **vars(window), **vars(memory)}
-    for key, value in sizes.items():
-        if isinstance(value, bool):
-            continue
-        if value < (0 if key in _MAY_BE_NONE else 1) or value > 1 << 24:
-            raise BundleError(f"{path}: {key}: got {value}, expected a positive size; export the bundle again")
-    if model.language_width % model.language_heads or model.language_heads % model.key_value_heads:
-        raise BundleError(
-            f"{path}: got width {model.language_width}, {model.language_heads} and {model.key_value_heads} heads, "
-            "expected each to divide the one before; export the bundle again"
-        )
-    for name, image, size in (("clip", manifest.clip, model.clip_size), ("sam", manifest.sam, model.image_size)):
-        if image.size != size:
-            raise BundleError(f"{path}: {name}.size: got {image.size}, expected {size}, the model's; export again")
-        if not all(map(math.isfinite, image.mean)) or not all(0 < value < math.inf for value in image.std):
-            raise BundleError(f"{path}: {name}: got mean {image.mean}, std {image.std}, expected numbers, std above 0")
-    prompt = manifest.prompt
-    if prompt.image.count("<image>") != 1:
-        raise BundleError(f"{path}: prompt.image: got {prompt.image[:60]!r}, expected <image> in it once; export again")
-    for name, token in (("segment", prompt.segment_token_id), ("begin", prompt.begin_token_id)):
-        if not 0 <= token < model.vocabulary_size:
-            raise BundleError(
-                f"{path}: prompt.{name}_token_id: got {token}, expected 0 to {model.vocabulary_size - 1}; export again"
-            )
-    if model.image_size % 16:
-        raise BundleError(f"{path}: image_size: got {model.image_size}, expected a multiple of 16; export again")

@@ -98,3 +98,12 @@ class Manifest:
     memory: MemorySettings = field(default_factory=MemorySettings)
     recipe: FileEntry | None = None  # what `glus-edge calibrate` chose and measured
     provenance: dict[str, str] = field(default_factory=dict)  # checkpoint, settings and tool versions
+
+
+def files(manifest: Manifest) -> list[FileEntry]:
+    """Every file the manifest names."""
+    entries = [manifest.tokenizer, manifest.token_embedding]
+    entries += [] if manifest.recipe is None else [manifest.recipe]
+    for graph in manifest.graphs.values():
+        entries += [graph.graph] if graph.data is None else [graph.graph, graph.data]
+    return entries

@@ -5,8 +5,8 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from glus_edge.runtime.bundle.bundle import files, read_manifest, verify
-from glus_edge.runtime.bundle.manifest import GraphEntry, Manifest
+from glus_edge.runtime.bundle.bundle import read_manifest, verify
+from glus_edge.runtime.bundle.manifest import GraphEntry, Manifest, files
 from glus_edge.runtime.bundle.signatures import TensorSignature, signatures
 from glus_edge.runtime.commands.arguments import bundle_from_arguments
 from glus_edge.runtime.errors import BundleError

@@ -1,5 +1,6 @@
 """The conversation GLUS was trained on, as rows of the language model's input (the reference's template llava_v1)."""
 
+import unicodedata
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -98,5 +99,7 @@ def check_sentence(sentence: str, settings: PromptSettings) -> None:
     for token in settings.reserved:
         if token.lower() in sentence.lower():
             raise InputError(f"sentence: got the reserved token {token} in {sentence[:60]!r}; remove it")
+    if any(unicodedata.category(character) == "Cc" and not character.isspace() for character in sentence):
+        raise InputError(f"sentence: got a control character in {sentence[:60]!a}, expected words; remove it")
     if any(0xD800 <= ord(character) <= 0xDFFF for character in sentence):
         raise InputError(f"sentence: got {sentence[:60]!a}, expected valid Unicode; check the terminal's encoding")

@@ -1,11 +1,12 @@
 """Which frame a run starts from; masks are propagated both ways from it."""
 
-import json
 import math
 import re
 from pathlib import Path
 
 from glus_edge.runtime.errors import InputError
+from glus_edge.runtime.utils.regular_file import read_regular
+from glus_edge.runtime.utils.schema import SchemaError, json_document
 
 KeyFrame = int | str | Path  # a frame's index, 'first', 'auto' (the model chooses), or a score file
 
@@ -41,13 +42,13 @@ def key_frame_index(choice: KeyFrame, frame_count: int) -> int:
 def _scores(path: Path, frame_count: int) -> list[float]:
     """A score file: a JSON list with one number per frame; the highest (the first of equals) is the key frame."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json_document(read_regular(path))
     except OSError as error:
         raise InputError(
-            f"key frame: got {str(path)!r}, expected 'first', 'auto', a frame number or a score file"
+            f"key frame: got {str(path)!r} ({error.strerror}), expected 'first', 'auto', a frame number or a score file"
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: got {error}, expected a JSON list with one number per frame") from error
+    except SchemaError as error:
+        raise InputError(f"{path}: {error}, expected a JSON list with one number per frame") from error
     numbers = [
         float(score)
         for score in (document if isinstance(document, list) else [])

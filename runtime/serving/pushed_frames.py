@@ -14,6 +14,7 @@ from glus_edge.runtime.video.image import image_from_bytes
 from glus_edge.runtime.video.live_source import LiveFrame
 
 LARGEST_FRAME = 4096 * 4096  # pixels; a small file can hold a picture that fills the memory
+LARGEST_RATIO = 64  # of the longer side to the shorter: the shorter is enlarged to what the image towers see
 
 
 class PushedFrames:
@@ -69,6 +70,10 @@ def picture_from_bytes(data: bytes) -> NDArray[np.uint8]:
         raise InputError(f"frame: got {len(data)} bytes that are no picture, expected a JPEG or PNG file") from error
     if width * height > LARGEST_FRAME:
         raise InputError(f"frame: got {width} x {height} pixels, expected at most {LARGEST_FRAME}; make it smaller")
+    if max(width, height) > LARGEST_RATIO * min(width, height):
+        raise InputError(
+            f"frame: got {width} x {height} pixels, expected sides of 1 : {LARGEST_RATIO} at most; crop it"
+        )
     image = image_from_bytes(data)
     if image is None:
         raise InputError("frame: got a damaged or cut-off picture, expected a whole JPEG or PNG file")

@@ -1,12 +1,15 @@
 """JSON to frozen dataclasses and back, every value checked against its annotation: files read are hostile."""
 
 import dataclasses
+import json
 import math
 import types
 import typing
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+_SHOWN = 60  # characters of a value that does not fit
 
 
 class SchemaError(ValueError):
@@ -33,6 +36,27 @@ def record_json(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [record_json(item) for item in value]
     return record_json(to_json(value)) if dataclasses.is_dataclass(value) else value
+
+
+def json_document(content: bytes) -> Any:
+    """Parsed JSON in UTF-8. SchemaError: it is none, names a key twice, is nested too deep or has too long a number."""
+    try:
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_distinct)
+    except RecursionError as error:
+        raise SchemaError("got values nested too deep") from error
+    except SchemaError:
+        raise
+    except ValueError as error:
+        raise SchemaError(f"got no JSON ({error})") from error
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SchemaError(f"got the key {twice[:60]!r} twice")
+    return found
 
 
 def from_json(kind: type[T], value: Any, where: str = "") -> T:
@@ -98,7 +122,14 @@ def _union(arguments: tuple[Any, ...], value: Any, where: str) -> Any:
 def _expect(value: Any, kind: type[Any], where: str) -> None:
     # bool is an int to isinstance, never to a reader of JSON.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise SchemaError(f"{where or 'the document'}: got {str(value)[:60]!r}, expected {_name(kind)}")
+        raise SchemaError(f"{where or 'the document'}: got {_shown(value)}, expected {_name(kind)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, (dict, list)):  # which may hold much
+        return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
+    shown = repr(value) if isinstance(value, str) else json.dumps(value)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
 
 
 def _name(kind: Any) -> str:

@@ -1,7 +1,8 @@
 import pytest
 
 from glus_edge.runtime.bundle import shipped
-from glus_edge.runtime.bundle.bundle import Bundle, files
+from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.manifest import files
 from glus_edge.runtime.cli import main
 from glus_edge.runtime.errors import BundleError, InputError
 from glus_edge.runtime.segmenter import Segmenter

@@ -90,6 +90,7 @@ def test_frames_of_any_size_and_no_sentence_yet(server: LiveServer) -> None:
         ("hello", "message: got 'hello', expected"),
         ({"remove": 1}, "remove: got 1, expected 0 to 0"),
         ({"add": [" "]}, "sentence"),
+        ({"add": ["\0"]}, "sentence: got a control character"),
         ({"add": ["<image>"]}, "sentence"),
         ({"add": ["a"] * 8}, "add: got 9 sentences with those there are, expected at most 8"),
         ({"add": ["word " * 5000]}, "shorten it"),

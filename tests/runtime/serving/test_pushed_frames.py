@@ -105,3 +105,10 @@ def test_a_cut_off_picture_is_refused(suffix, kept):
 def test_whatever_bytes_come_the_error_is_one_of_ours(data, begin):
     with pytest.raises(InputError, match="frame: got"):
         picture_from_bytes(begin + data)
+
+
+@pytest.mark.parametrize("size", [(65_000, 1), (1, 8192)])
+def test_a_strip_that_would_be_enlarged_without_bounds_is_refused(size: tuple[int, int]) -> None:
+    data = cv2.imencode(".png", np.zeros((*size, 3), np.uint8))[1].tobytes()
+    with pytest.raises(InputError, match=r"expected sides of 1 : 64 at most"):
+        picture_from_bytes(data)

@@ -13,7 +13,7 @@ from glus_edge.runtime.bundle.manifest import (
     PromptSettings,
 )
 from glus_edge.runtime.bundle.signatures import ModelDimensions
-from glus_edge.runtime.utils.schema import SchemaError, from_json, record_json, to_json
+from glus_edge.runtime.utils.schema import SchemaError, from_json, json_document, record_json, to_json
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,10 @@ def test_records_have_null_for_what_json_cannot_say():
         ({"ratio": 1.0}, "inner: got nothing"),
         ({"inner": {"name": "a"}, "ratio": "x"}, "ratio: got 'x', expected float"),
         ({"inner": {"name": "a"}, "ratio": 10**400}, "ratio: got a whole number beyond every float"),
-        ({"inner": {"name": "a", "size": True}, "ratio": 1}, "inner.size: got 'True', expected int"),
-        ({"inner": {"name": "a", "size": 1.5}, "ratio": 1}, "inner.size"),
+        ({"inner": {"name": "a", "size": True}, "ratio": 1}, "inner.size: got true, expected int"),
+        ({"inner": {"name": "a", "size": 1.5}, "ratio": 1}, "inner.size: got 1.5, expected int"),
+        ({"inner": {"name": "a", "size": None}, "ratio": 1}, "inner.size: got null, expected int"),
+        ({"inner": {"name": ["a"] * 99}, "ratio": 1}, "inner.name: got a list of 99, expected str"),
         ({"inner": {"name": "a"}, "ratio": 1, "extra": 0}, "unknown key 'extra'"),
         ({"inner": {"name": "a"}, "ratio": 1, "pair": [1]}, "pair: got 1 values, expected 2"),
         ({"inner": {"name": "a"}, "ratio": 1, "many": ["a", 1]}, r"many\[1\]"),
@@ -60,6 +62,24 @@ def test_records_have_null_for_what_json_cannot_say():
 def test_a_value_that_does_not_fit_is_named_by_its_path(document, message):
     with pytest.raises(SchemaError, match=message):
         from_json(Outer, document)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "got no JSON"),
+        (b"{", "got no JSON"),
+        (b"{} x", "got no JSON"),
+        (b"\xff\xfe{}", "got no JSON"),
+        (b'{"a": 1, "b": {"c": 1, "c": 2}}', "got the key 'c' twice"),
+        (b"[" * 1_000_000, "nested too deep"),
+        (b'{"a":' * 1_000_000, "nested too deep"),
+        (b"9" * 10_000, "got no JSON"),
+    ],
+)
+def test_what_is_no_document_is_said(content, said):
+    with pytest.raises(SchemaError, match=said):
+        json_document(content)
 
 
 def test_defaults_fill_what_is_not_said():
