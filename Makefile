@@ -24,7 +24,7 @@ docs: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 unit: $(VENV)/dev.stamp
-	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
+	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from hypothesis import settings
+from xdist.scheduler.loadfile import LoadFileScheduling
 
 from glus_edge.runtime.utils.atomic_file import write_file
 
@@ -44,12 +45,18 @@ def traced_graphs(shared_folder: Path) -> Iterator[None]:
         yield
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The tests of a file share its fixtures: `--dist loadgroup` gives them to one worker."""
-    for item in items:
-        file = item.path.relative_to(config.rootpath).as_posix()
-        item.add_marker(pytest.mark.xdist_group("patient" if file.startswith(PATIENT) else file))
+class OneWorkerAFile(LoadFileScheduling):
+    """The tests of a file share its fixtures: one worker runs them. So it does all the patient ones."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return "patient" if file.startswith(PATIENT) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneWorkerAFile:
+    """What `--dist loadfile` does, with the groups of this suite."""
+    return OneWorkerAFile(config, log)
 
 
 @pytest.fixture(scope="session")
