@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.video.frame import Frame, FrameSize
+from glus_edge.runtime.video.gap import Gap
 from glus_edge.runtime.video.video import Video
 
 FRAME_RATE = Fraction(10)  # frames per second; nothing here depends on it
@@ -18,6 +19,7 @@ class MemoryVideo:
 
     frame_rate = FRAME_RATE
     truncated: str | None = None
+    gaps: tuple[Gap, ...] = ()
 
     def __init__(self, name: str, frames: NDArray[np.uint8]) -> None:
         self.path = Path(name)
@@ -43,6 +45,7 @@ class LoopedVideo:
     """A video that goes on from its first frame after its last, for as many frames as wanted."""
 
     truncated: str | None = None
+    gaps: tuple[Gap, ...] = ()
 
     def __init__(self, video: Video, frame_count: int) -> None:
         self.path, self.size, self.frame_rate = video.path, video.size, video.frame_rate
@@ -75,4 +78,4 @@ class LoopedVideo:
         self._video.close()
 
     def _renumbered(self, frame: Frame, index: int) -> Frame:
-        return Frame(index, float(index / self.frame_rate), frame.rgb)
+        return Frame(index, float(index / self.frame_rate), frame.rgb, pixel_aspect=frame.pixel_aspect)

@@ -121,6 +121,7 @@ class _FirstFrames:
         self.size: FrameSize = video.size
         self.frame_rate: Fraction = video.frame_rate
         self.truncated = video.truncated
+        self.gaps = video.gaps
         self.frame_count = min(count, video.frame_count)
         self.stems = video.stems[: self.frame_count]
 

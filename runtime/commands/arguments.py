@@ -28,6 +28,17 @@ def add_bundle_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_stream_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds --stream."""
+    parser.add_argument(
+        "--stream",
+        type=int,
+        metavar="N",
+        help="which picture stream of the file, by its number as ffprobe shows it (default: the file's default, else the "
+        "largest)",
+    )
+
+
 def bundle_from_arguments(arguments: argparse.Namespace) -> Path:
     """The bundle asked for. BundleError: none was, and none ships with this installation."""
     return arguments.bundle if arguments.bundle is not None else shipped_bundle()

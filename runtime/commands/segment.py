@@ -10,6 +10,7 @@ from glus_edge.runtime.commands.arguments import (
     add_bundle_argument,
     add_engine_arguments,
     add_loop_arguments,
+    add_stream_argument,
     bundle_from_arguments,
     choice_from_arguments,
     options_from_arguments,
@@ -25,7 +26,7 @@ from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions
 from glus_edge.runtime.utils.pipeline import Behind
 from glus_edge.runtime.utils.progress import terminal_bar
 from glus_edge.runtime.video.frame import Frame
-from glus_edge.runtime.video.video import Video, open_video
+from glus_edge.runtime.video.video import Video, damage, open_video
 
 _DEFAULTS = SegmenterOptions()
 
@@ -41,8 +42,11 @@ class Request:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments."""
-    parser.add_argument("video", metavar="VIDEO", type=Path, help="a video file, or a folder of JPEG or PNG frames")
+    parser.add_argument(
+        "video", metavar="VIDEO", type=Path, help="a video file, or a folder of JPEG, PNG or WebP frames"
+    )
     parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to segment; one batch for all sentences")
+    add_stream_argument(parser)
     add_bundle_argument(parser)
     parser.add_argument(
         "--output", type=Path, required=True, help="a new folder for masks, overlay.mp4 and result.json"
@@ -67,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise OutputError(f"{arguments.output}: lies in the video's or the bundle's folder; choose a folder of its own")
     request = Request(tuple(arguments.sentences), choice_from_arguments(arguments), arguments.keyframe)
     with (
-        closing(open_video(arguments.video, terminal_bar)) as video,
+        closing(open_video(arguments.video, terminal_bar, stream=arguments.stream)) as video,
         Segmenter.open(bundle, options_from_arguments(arguments)) as segmenter,
     ):
         segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite)
@@ -75,8 +79,9 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.output}: {video.frame_count} frames, {len(arguments.sentences)} sentence(s); "
             "see overlay.mp4, result.json"
         )
-        if video.truncated is not None:
-            print(f"{arguments.video}: damaged, only the frames before that were segmented: {video.truncated}")
+        missing = damage(video)
+        if missing is not None:
+            print(f"{arguments.video}: damaged, only the frames that could be decoded were segmented: {missing}")
     return 0
 
 

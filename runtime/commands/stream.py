@@ -1,6 +1,7 @@
 """`glus-edge stream SOURCE SENTENCE [SENTENCE ...]`: masks of live video as it comes, a line of JSON per frame."""
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from glus_edge.runtime.commands.arguments import (
     add_engine_arguments,
     add_loop_arguments,
     add_reconnect_argument,
+    add_stream_argument,
     bundle_from_arguments,
     choice_from_arguments,
     options_from_arguments,
@@ -28,7 +30,7 @@ from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.atomic_file import check_file, written_aside
 from glus_edge.runtime.utils.pipeline import Behind
 from glus_edge.runtime.video.frame import Frame
-from glus_edge.runtime.video.live_source import LiveSource
+from glus_edge.runtime.video.live_source import LiveSource, SourceEvent
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,9 +38,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="a camera (0, /dev/video0), an address (rtsp://, http://, ...), or a video file",
+        help="a camera (0, /dev/video0), an address (rtsp://, http://, ...), a video file, or a pipe (- for standard input)",
     )
     parser.add_argument("sentences", metavar="SENTENCE", nargs="+", help="what to segment; one batch for all sentences")
+    add_stream_argument(parser)
     add_bundle_argument(parser)
     parser.add_argument(
         "--deadline-ms",
@@ -68,7 +71,9 @@ def run(arguments: argparse.Namespace) -> int:
     ended: VideoError | OutputError | BrokenPipeError | None = None
     with (
         Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
-        LiveSource(arguments.source, reconnect_s=arguments.reconnect) as source,
+        LiveSource(
+            arguments.source, reconnect_s=arguments.reconnect, stream=arguments.stream, listener=_print_event
+        ) as source,
     ):
         session = segmenter.stream(arguments.sentences, **asdict(choice))
         with _overlay(arguments.overlay, session, source) as drawn:
@@ -79,7 +84,12 @@ def run(arguments: argparse.Namespace) -> int:
                     raise
                 ended = None if isinstance(error, KeyboardInterrupt) else error  # Ctrl-C is how a live run usually ends
         again = f"; lost and found again {source.lost} times" if source.lost else ""
-        print(f"{source.name}: {keeping_up.summary()}{again}", file=sys.stderr)
+        gaps = (
+            f"; {source.lost_pictures} picture(s) could not be decoded, in {source.gaps} gap(s), the first: {source.first_gap}"
+            if source.gaps
+            else ""
+        )
+        print(f"{source.name}: {keeping_up.summary()}{again}{gaps}", file=sys.stderr)
     if ended is not None:
         raise ended
     return 0
@@ -130,17 +140,23 @@ def _frames(
             _print(stream_line(arrival, result, latency_ms, passed_over))
         finally:  # the overlay has every frame that counts, whether or not its line had a reader
             if drawn is not None:
-                drawn.put((Frame(arrival.number, arrival.time, arrival.rgb), result.masks))
+                drawn.put(
+                    (Frame(arrival.number, arrival.time, arrival.rgb, pixel_aspect=arrival.pixel_aspect), result.masks)
+                )
         if keeping_up.frames == frames:
             return
     if not keeping_up.frames:
         raise VideoError(f"{source.name}: not one frame came, expected video")
 
 
+def _print_event(event: SourceEvent) -> None:
+    _print(json.dumps(asdict(event)))
+
+
 def _print(line: str) -> None:
     """Errors: BrokenPipeError: the reader has left; OutputError: the line cannot be written."""
     try:
-        print(line, flush=True)
+        print(f"{line}\n", end="", flush=True)  # in one piece: events come from another thread
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -19,6 +19,7 @@ class ProbeVideo:
     size = _SIZE
     frame_rate = Fraction(10)
     truncated = None
+    gaps = ()
 
     def __init__(self, frame_count: int) -> None:
         self.frame_count = frame_count

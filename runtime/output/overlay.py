@@ -41,7 +41,7 @@ class OverlayWriter:
         """The next frame. OutputError: there is no H.264 encoder."""
         picture = draw_legend(draw_masks(frame.rgb, masks), self._sentences)
         if self._stream is None:
-            self._stream = _stream(self._container, self._frame_rate, picture)
+            self._stream = _stream(self._container, self._frame_rate, picture, frame.pixel_aspect)
             self._begin = frame.time
         fitted = _fitted(picture, self._stream.height, self._stream.width)
         encoded = av.VideoFrame.from_ndarray(fitted, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
@@ -93,7 +93,9 @@ def draw_masks(rgb: Picture, masks: Masks) -> Picture:
     return drawn
 
 
-def _stream(container: av.container.OutputContainer, frame_rate: Fraction, picture: Picture) -> VideoStream:
+def _stream(
+    container: av.container.OutputContainer, frame_rate: Fraction, picture: Picture, pixel_aspect: Fraction
+) -> VideoStream:
     try:
         stream = container.add_stream("libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast"})
     except ValueError as error:
@@ -105,6 +107,8 @@ def _stream(container: av.container.OutputContainer, frame_rate: Fraction, pictu
     stream.pix_fmt = "yuv420p"
     codec = stream.codec_context
     codec.time_base = Fraction(1, _CLOCK)
+    if pixel_aspect != 1:
+        codec.sample_aspect_ratio = pixel_aspect
     codec.colorspace = codec.color_primaries = codec.color_trc = _BT709
     codec.color_range = _LIMITED
     return stream

@@ -14,6 +14,7 @@ from glus_edge.runtime.video.video import Video
 FORMAT_VERSION = 1
 
 RUNNING, COMPLETE, INTERRUPTED, TRUNCATED = "running", "complete", "interrupted", "truncated"
+DAMAGED = "damaged"  # every frame that could be decoded was segmented, and the video has gaps
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class RunRecord:
                 "width": self._video.size.width,
                 "frame_rate": float(self._video.frame_rate),
                 "truncated": self._video.truncated,
+                "gaps": [gap.record() for gap in self._video.gaps],
             },
             "masks": f"{MASK_FOLDER}/<sentence number, from 0>/<stem>.png",
             "overlay": overlay,

@@ -14,9 +14,11 @@ _REMEMBERED = 10_000  # latencies of which percentiles are made: memory does not
 
 
 def stream_record(arrival: LiveFrame, result: FrameResult, latency_ms: float, passed_over: int) -> dict[str, Any]:
-    """One frame of a stream for JSON: `frame_record`, when it came, and how many frames before it were not segmented."""
+    """One frame of a stream for JSON: `frame_record`, when it came, how many frames before it were not segmented,
+    and the gaps before it."""
     record = frame_record(arrival.number, arrival.time, result)
-    return {**record, "latency_ms": round(latency_ms, 2), "passed_over": passed_over}
+    gaps = [gap.record() for gap in arrival.gaps]
+    return {**record, "latency_ms": round(latency_ms, 2), "passed_over": passed_over, "gaps": gaps}
 
 
 def stream_line(arrival: LiveFrame, result: FrameResult, latency_ms: float, passed_over: int) -> str:

@@ -23,18 +23,26 @@ from glus_edge.runtime.output.output_folder import (
     remove_outputs,
 )
 from glus_edge.runtime.output.overlay import Masks, write_overlay
-from glus_edge.runtime.output.run_record import COMPLETE, INTERRUPTED, RUNNING, TRUNCATED, RunDescription, RunRecord
+from glus_edge.runtime.output.run_record import (
+    COMPLETE,
+    DAMAGED,
+    INTERRUPTED,
+    RUNNING,
+    TRUNCATED,
+    RunDescription,
+    RunRecord,
+)
 from glus_edge.runtime.utils.atomic_file import write_file, written_aside
 from glus_edge.runtime.utils.progress import Progress, silent
 from glus_edge.runtime.video.frame import Frame
-from glus_edge.runtime.video.video import Video
+from glus_edge.runtime.video.video import Video, damage
 
 
 class OutputWriter:
     """A run's output folder. Use it as a context manager: whatever ends the block, what is there is readable.
 
     `masks/<sentence number>/<frame stem>.png` (0 or 255, the frame's own size) appear as frames come; result.json says
-    `running` until the end. Leaving the block finishes the run: `complete`, `truncated` where the video is damaged, or
+    `running` until the end. Leaving the block finishes the run: `complete`, `truncated` or `damaged` if the video is, or
     `interrupted` after Ctrl-C or an error. If not one frame was finished, nothing is left behind.
     """
 
@@ -137,7 +145,10 @@ class OutputWriter:
         written = len(self._record.indices)
         if written < self._video.frame_count:
             return INTERRUPTED, f"{written} of {self._video.frame_count} frames were segmented"
-        return (COMPLETE, None) if self._video.truncated is None else (TRUNCATED, self._video.truncated)
+        reason = damage(self._video)
+        if reason is None:
+            return COMPLETE, None
+        return (DAMAGED if self._video.truncated is None else TRUNCATED), reason
 
     def _mask_folder(self, sentence: int) -> Path:
         return self.directory / MASK_FOLDER / str(sentence)

@@ -3,18 +3,13 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.video.image import image_from_bytes
+from glus_edge.runtime.video.image import PictureError, image_from_bytes
 from glus_edge.runtime.video.live_source import LiveFrame
-
-LARGEST_FRAME = 4096 * 4096  # pixels; a small file can hold a picture that fills the memory
-LARGEST_RATIO = 64  # of the longer side to the shorter: the shorter is enlarged to what the image towers see
 
 
 class PushedFrames:
@@ -29,7 +24,7 @@ class PushedFrames:
         self._closed = False
 
     def put(self, data: bytes) -> None:
-        """A JPEG or PNG file."""
+        """A JPEG, PNG or WebP file."""
         with self._news:
             self._newest = (data, self._count, self._clock())
             self._count += 1
@@ -62,19 +57,11 @@ class PushedFrames:
 
 
 def picture_from_bytes(data: bytes) -> NDArray[np.uint8]:
-    """A JPEG or PNG file as uint8 [H, W, 3], RGB, upright. InputError: it is none, damaged, or too large."""
+    """A JPEG, PNG or WebP file as uint8 [H, W, 3], RGB, turned by its EXIF orientation.
+
+    InputError: it is none, damaged, or too large.
+    """
     try:
-        with Image.open(BytesIO(data), formats=("JPEG", "PNG")) as header:
-            width, height = header.size
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"frame: got {len(data)} bytes that are no picture, expected a JPEG or PNG file") from error
-    if width * height > LARGEST_FRAME:
-        raise InputError(f"frame: got {width} x {height} pixels, expected at most {LARGEST_FRAME}; make it smaller")
-    if max(width, height) > LARGEST_RATIO * min(width, height):
-        raise InputError(
-            f"frame: got {width} x {height} pixels, expected sides of 1 : {LARGEST_RATIO} at most; crop it"
-        )
-    image = image_from_bytes(data)
-    if image is None:
-        raise InputError("frame: got a damaged or cut-off picture, expected a whole JPEG or PNG file")
-    return image
+        return image_from_bytes(data)
+    except PictureError as error:
+        raise InputError(f"frame: {error}") from error

@@ -1,6 +1,7 @@
 """One picture of a video."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,12 @@ class FrameSize(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture of a video, upright."""
+    """One picture of a video, turned the way it is shown."""
 
     index: int  # position in the video, from 0
     time: float  # seconds since the video's first frame
     picture: Picture  # uint8 [H, W, 3], RGB: a numpy array, or CUDA memory
+    pixel_aspect: Fraction = field(default=Fraction(1), kw_only=True)  # width of a pixel as it is shown by its height
 
     @property
     def rgb(self) -> NDArray[np.uint8]:

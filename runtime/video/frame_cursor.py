@@ -5,7 +5,7 @@ from pathlib import Path
 from av.video.frame import VideoFrame
 
 from glus_edge.runtime.errors import VideoError
-from glus_edge.runtime.video.color_conversion import displayed_rgb
+from glus_edge.runtime.video.color_conversion import displayed_rgb, pixel_aspect
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.frame_index import FrameIndex, fingerprint
 from glus_edge.runtime.video.video_decoder import VideoDecoder
@@ -16,10 +16,11 @@ _DECODE_THROUGH = 16  # frames worth decoding to spare a seek, which empties the
 class FrameCursor:
     """Reads frames by number. Going on is cheap; jumping costs a seek and decoding from a key frame."""
 
-    def __init__(self, path: Path, index: FrameIndex) -> None:
+    def __init__(self, path: Path, index: FrameIndex, stream: int | None = None) -> None:
+        """`stream`: as it was indexed."""
         self._index = index
         self._positions = {timestamp: position for position, timestamp in enumerate(index.timestamps)}
-        self._decoder = VideoDecoder(path)
+        self._decoder = VideoDecoder(path, stream=stream, frame_threads=index.frame_threads)
         self._begin(from_start=True)
 
     def read(self, index: int) -> Frame:
@@ -34,7 +35,9 @@ class FrameCursor:
             frame = self._decode_up_to(index)
         if frame is None:
             raise VideoError(f"{self._decoder.name}: frame {index} is gone, expected the file not to change while read")
-        return Frame(index, self._index.time(index), displayed_rgb(frame))
+        return Frame(
+            index, self._index.time(index), displayed_rgb(frame), pixel_aspect=pixel_aspect(frame, self._decoder.stream)
+        )
 
     def close(self) -> None:
         """Lets go of the file."""

@@ -2,7 +2,7 @@
 
 import zlib
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
 
@@ -13,11 +13,11 @@ from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.utils.progress import Progress, silent
 from glus_edge.runtime.video.color_conversion import displayed_rgb
 from glus_edge.runtime.video.frame import FrameSize
+from glus_edge.runtime.video.gap import Gap
+from glus_edge.runtime.video.gap_search import find_gaps
 from glus_edge.runtime.video.video_decoder import VideoDecoder
 
 DEFAULT_FRAME_RATE = Fraction(25)  # frames per second where a file says nothing: a raw stream
-_SLACK_S = Fraction(1, 4)  # stated lengths are rounded, and the last frame's duration is often a guess
-_SLACK_FRAMES = 3
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class FrameIndex:
     size: FrameSize  # of the first frame
     frame_rate: Fraction  # frames per second, on average
     truncated: str | None  # why decoding ended before the video does
+    gaps: tuple[Gap, ...]  # where pictures could not be decoded
+    frame_threads: bool  # False: decoded side by side, the same frames need not come out
 
     def time(self, index: int) -> float:
         """Seconds from the first frame to this one."""
@@ -53,41 +55,76 @@ def fingerprint(frame: VideoFrame) -> int:
 
 def index_frames(decoder: VideoDecoder, progress: Progress = silent) -> FrameIndex:
     """Decodes a file from end to end and notes its frames. Errors: VideoError if not a single one can be decoded."""
-    times: list[int | None] = []
-    key_frames: list[int] = []
-    fingerprints: list[int] = []
-    corrupt: list[bool] = []
-    size: FrameSize | None = None
-    for index, frame in enumerate(progress(decoder.frames(), decoder.stream.frames or None, "reading the video")):
-        if size is None:
-            size = FrameSize(*displayed_rgb(frame).shape[:2])
-        times.append(frame.pts)
-        fingerprints.append(fingerprint(frame))
-        corrupt.append(frame.is_corrupt)
-        if frame.key_frame:
-            key_frames.append(index)
-    whole = _without_broken_end(corrupt)
-    if size is None or not whole:
+    seen = _seen(decoder, progress, "reading the video")
+    # Threads that decode frames side by side say late, or not at all, which one they could not decode.
+    exact = not decoder.lost and len(decoder.sent) == decoder.decoded and not any(seen.corrupt)
+    if not exact:
+        decoder.rewind(frame_threads=False)
+        seen = _seen(decoder, progress, "reading the damaged video")
+    whole = _without_broken_end(seen.corrupt)
+    if seen.size is None or not whole:
         raise VideoError(f"{decoder.name}: not one frame could be decoded, expected a video with at least one")
-    del times[whole:]
+    if whole < len(seen.corrupt):
+        decoder.damage = decoder.damage or "the end of the file in the middle of a frame"
+    times = seen.times[:whole]
     stated_rate = decoder.stream.average_rate or decoder.stream.guessed_rate or DEFAULT_FRAME_RATE
     timestamps = tuple(time for time in times if time is not None)
     time_base = decoder.stream.time_base
     seekable = time_base is not None and len(timestamps) == whole and _increasing(timestamps)
     if time_base is None or not seekable:
         timestamps, time_base = tuple(range(whole)), 1 / Fraction(stated_rate)
-    frame_rate = _frame_rate(Fraction(stated_rate), whole, (timestamps[-1] - timestamps[0]) * time_base)
-    ending = decoder.damage or ("the end of the file in the middle of a frame" if whole < len(corrupt) else None)
+    gaps = find_gaps(
+        decoder.lost,
+        corrupt=seen.corrupt[:whole],
+        key_frames=seen.key_frames,
+        timestamps=timestamps,
+        time_base=time_base,
+        silent=_never_shown(decoder.sent, timestamps) if seekable else (),
+        timed=seekable,
+    )
+    pictures = whole + sum(gap.lost_pictures for gap in gaps if gap.after_s is not None and gap.before_s is not None)
     return FrameIndex(
         timestamps=timestamps,
         time_base=time_base,
-        key_frames=tuple(key for key in key_frames if key < whole),
-        fingerprints=tuple(fingerprints[:whole]),
+        key_frames=tuple(key for key in seen.key_frames if key < whole),
+        fingerprints=tuple(seen.fingerprints[:whole]),
         seekable=seekable,
-        size=size,
-        frame_rate=frame_rate,
-        truncated=truncation(decoder, ending, whole, frame_rate),
+        size=seen.size,
+        frame_rate=_frame_rate(Fraction(stated_rate), pictures, (timestamps[-1] - timestamps[0]) * time_base),
+        truncated=decoder.truncation(whole),
+        gaps=gaps,
+        frame_threads=exact or not (decoder.lost or any(seen.corrupt)),
     )
+
+
+@dataclass
+class _Seen:
+    """What one pass over a file notes of its frames."""
+
+    times: list[int | None] = field(default_factory=list)
+    key_frames: list[int] = field(default_factory=list)
+    fingerprints: list[int] = field(default_factory=list)
+    corrupt: list[bool] = field(default_factory=list)
+    size: FrameSize | None = None
+
+
+def _seen(decoder: VideoDecoder, progress: Progress, label: str) -> _Seen:
+    seen = _Seen()
+    for index, frame in enumerate(progress(decoder.frames(), decoder.stream.frames or None, label)):
+        if seen.size is None:
+            seen.size = FrameSize(*displayed_rgb(frame).shape[:2])
+        seen.times.append(frame.pts)
+        seen.fingerprints.append(fingerprint(frame))
+        seen.corrupt.append(frame.is_corrupt)
+        if frame.key_frame:
+            seen.key_frames.append(index)
+    return seen
+
+
+def _never_shown(sent: list[int | None], timestamps: tuple[int, ...]) -> tuple[int, ...]:
+    """Times of packets of which no frame came."""
+    shown = set(timestamps)
+    return tuple(time for time in sent if time is not None and time not in shown)
 
 
 def _without_broken_end(corrupt: list[bool]) -> int:
@@ -109,13 +146,3 @@ def _frame_rate(stated: Fraction, frames: int, duration: Fraction) -> Fraction:
         return stated
     measured = Fraction(frames - 1) / duration
     return stated if abs(measured / stated - 1) < Fraction(1, 50) else measured.limit_denominator(10_000)
-
-
-def truncation(decoder: VideoDecoder, ending: str | None, frames: int, frame_rate: Fraction) -> str | None:
-    """Why a source that has been read ended before it says it does, if so; `ending`: what the decoder noticed."""
-    stated = decoder.stated_length()
-    begin = (decoder.stream.start_time or 0) * (decoder.stream.time_base or Fraction(0))
-    read = max(decoder.end, decoder.end - begin)
-    if ending is None and stated is not None and stated - read > max(_SLACK_S, _SLACK_FRAMES / frame_rate):
-        ending = f"the end of its data after {float(read):.2f} s of the {float(stated):.2f} s it states"
-    return None if ending is None else f"{decoder.name}: after {frames} frames came {ending}"

@@ -1,5 +1,6 @@
 """Where live video comes from, as the user wrote it: a camera, an address on the network, or a file."""
 
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -8,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from glus_edge.runtime.errors import InputError, VideoError
+from glus_edge.runtime.video.container import is_playlist
 
 SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps", "srt", "udp")
 PATIENCE_S = 5.0  # without data from the network before a stream counts as lost
@@ -15,6 +17,7 @@ OPENING_S = 15.0  # to find out what a stream is: before its next key frame, sec
 
 # A playlist that comes from the network may name no file of this machine.
 _ON_NETWORK = {"protocol_whitelist": "crypto,http,httpproxy,https,rtmp,rtp,rtsp,rtsps,srt,tcp,tls,udp"}
+_PLAYLIST = {"max_reload": "1", "m3u8_hold_counters": "1"}  # FFmpeg's: looked at again a thousand times if it may grow
 _EXPECTED = "expected a camera (0, /dev/video0), an address such as rtsp://HOST/PATH, or a video file"
 
 
@@ -30,18 +33,40 @@ class VideoAddress:
     patience_s: tuple[float, float] | None = None  # to open it, and for the next packet; None: as long as it takes
     endless: bool = False  # where it ends, it was lost; by HTTP also come recordings
     lends: bool = False  # its packets lie in the device's own memory, which is gone when the device is let go
+    path: Path | None = None  # of a regular file
 
 
 def file_address(path: Path) -> VideoAddress:
-    """A file's."""
+    """A regular file's."""
+    # A name with a number pattern (%03d) names one file, not a series. A playlist must not be waited for.
+    options = {"pattern_type": "none", **_PLAYLIST} if is_playlist(path) else {"pattern_type": "none"}
+    patience = (OPENING_S, PATIENCE_S) if is_playlist(path) else None
     # Absolute: FFmpeg takes the part before a colon in a relative name for a protocol.
-    return VideoAddress(str(path), str(path.resolve()))
+    return VideoAddress(str(path), os.path.realpath(path), options=options, patience_s=patience, path=path)
 
 
 def is_folder(path: Path, missing: str) -> bool:
-    """Whether a folder lies there and no file. VideoError: nothing does, which `missing` says, or it cannot be looked at."""
+    """Whether a folder lies there and no regular file.
+
+    VideoError: nothing does, which `missing` says, it cannot be looked at, or it is a pipe, socket or device.
+    """
+    mode = _mode(path, missing)
+    if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
+        raise VideoError(
+            f"{path}: got {_kind(mode)}, {missing.partition(', ')[2]}; `glus-edge stream` reads pipes, once and forwards"
+        )
+    return stat.S_ISDIR(mode)
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISFIFO(mode):
+        return "a pipe"
+    return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def _mode(path: Path, missing: str) -> int:
     try:
-        return stat.S_ISDIR(path.stat().st_mode)
+        return path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
         raise VideoError(f"{path}: {missing}") from error
     except (OSError, ValueError) as error:
@@ -58,7 +83,10 @@ def video_address(text: str) -> VideoAddress:
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
     if scheme:
         return _network_address(text, scheme[1].lower())
-    path = Path(text)
+    path = Path("/dev/stdin" if text == "-" else text)
+    if stat.S_ISFIFO(_mode(path, f"no such file, {_EXPECTED}")):
+        # Not resolved: a pipe behind /dev/fd has no other name.
+        return VideoAddress("standard input" if text == "-" else text, str(path.absolute()))
     if is_folder(path, f"no such file, {_EXPECTED}"):
         raise VideoError(f"{text}: got a folder, {_EXPECTED}; `glus-edge segment` reads folders of frames")
     return file_address(path)
@@ -79,4 +107,6 @@ def _network_address(text: str, scheme: str) -> VideoAddress:
     if scheme.startswith("rtsp"):
         options["rtsp_transport"] = "tcp"  # by UDP a lost packet is a torn picture
     endless = not scheme.startswith("http")
+    if not endless:
+        options["live_start_index"] = "-1"  # of a playlist that grows, the newest segment
     return VideoAddress(name, text, live=True, options=options, patience_s=(OPENING_S, PATIENCE_S), endless=endless)

@@ -1,4 +1,4 @@
-"""Decodes the video of a file, camera or stream, packet by packet, and notices where it is damaged."""
+"""Decodes the video of a file, camera or stream, packet by packet, and notes what cannot be decoded."""
 
 import time
 from collections.abc import Iterator
@@ -8,28 +8,44 @@ from typing import cast
 
 import av
 from av.packet import Packet
-from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from glus_edge.runtime.errors import VideoError
+from glus_edge.runtime.video.container import broken_places, cut_off, what_it_is
+from glus_edge.runtime.video.gap import LostPacket
+from glus_edge.runtime.video.picture_size import LARGEST_PICTURE, size_refusal
+from glus_edge.runtime.video.stream_choice import chosen_stream
 from glus_edge.runtime.video.video_address import VideoAddress, file_address
 
 _BLIND_S = 30.0  # of packets of which none can be decoded, before a stream counts as lost
 _TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
+_ATTEMPTS = 8  # to read on behind a part of a file that cannot be read
 
 
 class VideoDecoder:
-    """Frames of a source's first video stream in the order they are shown, from the start or from a time."""
+    """Frames of one of a source's video streams in the order they are shown, from the start or from a time."""
 
-    def __init__(self, source: Path | VideoAddress) -> None:
-        """Errors: VideoError if the source cannot be opened, is no video, or has no video stream."""
+    def __init__(
+        self, source: Path | VideoAddress, *, stream: int | None = None, frame_threads: bool | None = None
+    ) -> None:
+        """`stream`: see `chosen_stream`. `frame_threads`: decode frames side by side (None: unless the source is live),
+        which is fast, holds back as many frames as there are threads, and loses track of what cannot be decoded.
+
+        Errors: VideoError if the source cannot be opened, is no video, has no video stream or too large pictures;
+        InputError if there is no stream of that number.
+        """
         self._address = file_address(source) if isinstance(source, Path) else source
+        self._number = stream
+        self._frame_threads = not self._address.live if frame_threads is None else frame_threads
         self.name = self._address.name
         self._open()
 
     def _open(self) -> None:
         address = self._address
+        kind = None if address.path is None else what_it_is(address.path)
+        if kind is not None:
+            raise VideoError(f"{self.name}: {kind}")
         try:
             self._container = av.open(
                 address.url, format=address.container, options=dict(address.options), timeout=address.patience_s
@@ -45,38 +61,67 @@ class VideoDecoder:
             ) from error
         except ValueError as error:  # PyAV's, of the container's name
             raise VideoError(f"{self.name}: got {error} in this PyAV, expected one that reads cameras") from error
-        streams = [stream for stream in self._container.streams.video if not _is_cover(stream)]
-        if not streams or self._container.format.name in _TEXT_FORMATS:
-            kind = self._container.format.long_name or self._container.format.name
+        try:
+            self.stream = self._picture_stream()
+        except BaseException:
             self._container.close()
+            raise
+        self.stream.thread_type = "AUTO" if self._frame_threads else "SLICE"
+        self.stream.codec_context.options = {"max_pixels": str(LARGEST_PICTURE)}
+        self._broken = [] if address.path is None else list(broken_places(address.path))
+        self.damage: str | None = None  # why reading ended before the source does; known once it has ended
+        self.lost: list[LostPacket] = []  # since the source was opened, or since whoever reads them took them
+        self.sent: list[int | None] = []  # times of the packets that were to give a frame; kept for files alone
+        self.decoded = 0  # frames that came
+
+    def _picture_stream(self) -> VideoStream:
+        container = self._container
+        stream = chosen_stream(container, self.name, self._number)
+        if stream is None or container.format.name in _TEXT_FORMATS:
+            kind = container.format.long_name or container.format.name
             raise VideoError(f"{self.name}: no video stream in this file ({kind}), expected a video file")
-        self.stream: VideoStream = streams[0]
-        # Decoding frames side by side holds back as many as there are threads.
-        self.stream.thread_type = "SLICE" if address.live else "AUTO"
-        self.damage: str | None = None  # why decoding ended before the file says it should; known once it has ended
-        self.end = Fraction(0)  # seconds up to which packets were read
+        if stream.codec_context is None:
+            raise VideoError(
+                f"{self.name}: pictures ({container.format.name}) for which this FFmpeg has no decoder, expected a "
+                "codec such as H.264; convert it first"
+            )
+        refusal = size_refusal(stream.width, stream.height)
+        if refusal is not None:
+            raise VideoError(f"{self.name}: {refusal}")
+        return stream
 
     def frames(self) -> Iterator[VideoFrame]:
-        """The frames from where the file stands to its end or to the first damage, whichever comes first."""
+        """The frames from where the source stands to its end, without those that cannot be decoded: see `lost`."""
         last = time.monotonic()  # when there was a picture
         started = False  # a stream joined in the middle begins with packets nothing can be made of
         for packet in self._packets():
+            started = started or packet.is_keyframe or self.decoded > 0
+            if self._address.path is not None:
+                self._leave_behind(packet.pos, packet.pts)
+                if not packet.is_discard:
+                    self.sent.append(packet.pts)
             try:
                 decoded = (_own(packet) if self._address.lends else packet).decode()
             except (av.error.FFmpegError, OSError) as error:
-                blind = self._address.live and time.monotonic() - last > _BLIND_S
-                if not blind and (not started or self._address.live):  # a torn packet does not end a stream
-                    continue
-                self.damage = f"a part that cannot be decoded ({error.strerror})"
-                break
-            started = started or packet.is_keyframe
+                if self._address.live and time.monotonic() - last > _BLIND_S:
+                    self.damage = f"a part that cannot be decoded ({error.strerror})"
+                    break
+                if started:
+                    self._lose(packet.pts, f"cannot be decoded ({error.strerror})")
+                continue
+            except ValueError as error:  # PyAV's, of a codec that FFmpeg has no decoder for
+                raise VideoError(f"{self.name}: got {error}, expected one such as H.264; convert it first") from error
             for frame in decoded:
+                self.decoded += 1
                 yield frame
                 last = time.monotonic()
         try:
-            yield from self.stream.codec_context.decode(None)
+            for frame in self.stream.codec_context.decode(None):
+                self.decoded += 1
+                yield frame
         except (av.error.FFmpegError, OSError) as error:
-            self.damage = self.damage or f"a last part that cannot be decoded ({error.strerror})"
+            self._lose(None, f"cannot be decoded ({error.strerror})")
+        self._leave_behind(None, None)
 
     def seek(self, timestamp: int) -> None:
         """Goes to a key frame at or before a time (in the stream's time base); where exactly, is the file's choice.
@@ -90,50 +135,75 @@ class VideoDecoder:
                 f"{self.name}: got {error.strerror} when searching it, expected a seekable file"
             ) from error
 
-    def rewind(self) -> None:
+    def rewind(self, *, frame_threads: bool | None = None) -> None:
         """Goes back to the first frame, by opening the file anew."""
         self.close()
+        self._frame_threads = self._frame_threads if frame_threads is None else frame_threads
         self._open()
 
     def close(self) -> None:
         """Lets go of the file."""
         self._container.close()
 
+    def _leave_behind(self, position: int | None, timestamp: int | None) -> None:
+        """Notes the broken places of the file before a packet, None: before the end. Decoding was begun at the start."""
+        while self._broken and (position is None or self._broken[0] < position):
+            reason = f"cannot be read (the file's structure is broken at byte {self._broken.pop(0)})"
+            self.lost.append(LostPacket(timestamp, self.decoded, reason, behind=timestamp is not None))
+
+    def _lose(self, timestamp: int | None, reason: str) -> None:
+        self.lost.append(LostPacket(timestamp, self.decoded, reason))
+
     def _packets(self) -> "Iterator[Packet[VideoStream]]":
         """The video packets. A broken one is passed on only if another follows: otherwise the file was cut off there."""
         broken: Packet[VideoStream] | None = None
-        try:
-            for any_packet in self._container.demux(*self._demuxed()):
-                packet = cast("Packet[VideoStream]", any_packet)
-                if packet.pts is not None:
-                    self.end = max(self.end, (packet.pts + (packet.duration or 0)) * packet.time_base)
-                # An empty packet is how the end is announced; a decoder must not see it before it is drained.
-                if packet.stream_index != self.stream.index or not packet.size:
-                    continue
-                if broken is not None:
-                    yield broken
-                broken = packet if packet.is_corrupt else None
-                if broken is None:
-                    yield packet
-        except (av.error.FFmpegError, OSError) as error:
-            self.damage = f"a part that cannot be read ({self._reason(error)})"
-        if broken is not None:
+        unread: str | None = None
+        attempts = _ATTEMPTS
+        while attempts:
+            try:
+                for packet in self._container.demux(self.stream):
+                    # An empty packet is how the end is announced; a decoder must not see it before it is drained.
+                    if packet.stream_index != self.stream.index or not packet.size:
+                        continue
+                    if unread is not None:
+                        self.lost.append(LostPacket(packet.pts, self.decoded, unread, behind=packet.pts is not None))
+                        unread, attempts = None, _ATTEMPTS
+                    if broken is not None:
+                        yield broken
+                    broken = packet if packet.is_corrupt else None
+                    if broken is None:
+                        yield packet
+                break
+            except av.error.InvalidDataError as error:
+                unread = f"cannot be read ({self._reason(error)})"
+                attempts -= 1
+            except (av.error.FFmpegError, OSError) as error:
+                unread, attempts = f"cannot be read ({self._reason(error)})", 0
+        if unread is not None:
+            self.damage = f"a part that {unread}"
+        elif broken is not None:
             self.damage = "the end of the file in the middle of a frame"
+        elif self._address.path is not None:
+            self.damage = cut_off(self._address.path)
 
     def _reason(self, error: av.error.FFmpegError | OSError) -> str:
         """FFmpeg calls it an exit that was asked for when patience has come to its end."""
         return "no data came in time" if isinstance(error, av.error.ExitError) else str(error.strerror)
 
-    def _demuxed(self) -> list[Stream]:
-        """The streams to read. Where the video's own length is not stated, sound may be what reaches the file's end."""
-        sound = [] if self.stream.duration is not None else list(self._container.streams.audio)
-        return [self.stream, *sound]
+    @property
+    def container_name(self) -> str:
+        """FFmpeg's name of the container's format."""
+        return self._container.format.name
 
     def stated_length(self) -> Fraction | None:
-        """Seconds the file says it lasts, None if it does not say."""
+        """Seconds the source says it lasts, None if it does not say."""
         if self.stream.duration is not None and self.stream.time_base is not None:
             return self.stream.duration * self.stream.time_base
         return None if self._container.duration is None else Fraction(self._container.duration, av.time_base)
+
+    def truncation(self, frames: int) -> str | None:
+        """Why the source ended before it should have, after that many frames; None: it is whole, gaps aside."""
+        return None if self.damage is None else f"{self.name}: after {frames} frames came {self.damage}"
 
 
 def _own(packet: "Packet[VideoStream]") -> "Packet[VideoStream]":
@@ -142,8 +212,3 @@ def _own(packet: "Packet[VideoStream]") -> "Packet[VideoStream]":
     own.stream, own.time_base, own.pts, own.dts = packet.stream, packet.time_base, packet.pts, packet.dts
     own.is_keyframe = packet.is_keyframe
     return own
-
-
-def _is_cover(stream: VideoStream) -> bool:
-    """Whether a stream is the still picture that comes with a song."""
-    return bool(stream.disposition & Disposition.attached_pic)

@@ -15,11 +15,21 @@ BACKWARD_BYTES = 256 << 20  # decoded frames held at once when going backwards
 class VideoFile:
     """A video file of any size, rotation, frame rate and codec that PyAV decodes."""
 
-    def __init__(self, path: Path, progress: Progress = silent, backward_bytes: int = BACKWARD_BYTES) -> None:
-        """Decodes the file once to index it. Errors: VideoError if it is no video or has no frame."""
+    def __init__(
+        self,
+        path: Path,
+        progress: Progress = silent,
+        backward_bytes: int = BACKWARD_BYTES,
+        *,
+        stream: int | None = None,
+    ) -> None:
+        """Decodes the file once to index it, a damaged one twice. `stream`: see `chosen_stream`.
+
+        Errors: VideoError if it is no video or has no frame; InputError if it has no stream of that number.
+        """
         self.path = path
-        self._backward_bytes = backward_bytes
-        decoder = VideoDecoder(path)
+        self._backward_bytes, self._stream = backward_bytes, stream
+        decoder = VideoDecoder(path, stream=stream)
         try:
             self._index = index_frames(decoder, progress)
         finally:
@@ -29,7 +39,8 @@ class VideoFile:
         self.frame_rate = self._index.frame_rate
         self.stems: Sequence[str] = tuple(f"{index:05d}" for index in range(self.frame_count))
         self.truncated = self._index.truncated
-        self._cursor = FrameCursor(path, self._index)  # of `read`; an iteration has its own
+        self.gaps = self._index.gaps
+        self._cursor = FrameCursor(path, self._index, stream)  # of `read`; an iteration has its own
 
     def read(self, index: int) -> Frame:
         """One frame; cheap if it is the next one. Errors: IndexError outside the video, VideoError."""
@@ -38,7 +49,7 @@ class VideoFile:
     def frames(self, start: int = 0, stop: int | None = None, step: int = 1) -> Iterator[Frame]:
         """Frames range(start, stop, step), forwards or backwards; `stop` None: to the end."""
         wanted = range(start, self.frame_count if stop is None else stop, step)
-        cursor = FrameCursor(self.path, self._index)
+        cursor = FrameCursor(self.path, self._index, self._stream)
         try:
             if step > 0:
                 yield from map(cursor.read, wanted)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glus_edge.runtime.output.legend import draw_legend, sentence_colour
-from glus_edge.runtime.output.overlay import OPACITY, draw_masks, write_overlay
+from glus_edge.runtime.output.overlay import OPACITY, OverlayWriter, draw_masks, write_overlay
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.video import open_video
 
@@ -92,3 +92,12 @@ def test_the_overlay_keeps_the_colours_of_the_frames(tmp_path: Path) -> None:
     assert np.abs(shown.astype(int) - (200, 60, 30)).max() <= 6
     with av.open(str(tmp_path / "o")) as container:
         assert container.streams.video[0].codec_context.colorspace == 1
+
+
+def test_the_overlay_of_pixels_that_are_not_square_keeps_the_shape(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.mp4"
+    rgb = np.zeros((48, 64, 3), np.uint8)
+    with OverlayWriter(path, ("a",), Fraction(10)) as writer:
+        writer.write(Frame(0, 0.0, rgb, pixel_aspect=Fraction(2)), np.zeros((1, 48, 64), np.bool_))
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == 2

@@ -5,6 +5,7 @@ import pytest
 
 from glus_edge.runtime.loop.result import FrameResult, Scores
 from glus_edge.runtime.output.stream_record import KeepingUp, stream_line
+from glus_edge.runtime.video.gap import Gap
 from glus_edge.runtime.video.live_source import LiveFrame
 
 
@@ -57,3 +58,10 @@ def test_memory_does_not_grow_with_the_stream() -> None:
         keeping_up.record(result(mask), 1.0, 0)
     assert keeping_up.frames == 10_050
     assert len(keeping_up._latencies) == 10_000
+
+
+def test_a_line_tells_the_gaps_before_its_frame() -> None:
+    gap = Gap(7, 7, 2, 0.2, 0.28, "cannot be decoded (Invalid data)")
+    frame = LiveFrame(np.zeros((4, 6, 3), np.uint8), 7, 0.28, 100.0, gaps=(gap,))
+    (told,) = json.loads(stream_line(frame, result(np.zeros((4, 6), np.bool_)), 1.0, 0))["gaps"]
+    assert (told["after_frame"], told["before_frame"], told["lost_pictures"]) == (6, 7, 2)

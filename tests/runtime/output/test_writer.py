@@ -210,3 +210,18 @@ def test_a_path_that_is_no_text_is_recorded(tmp_path: Path, video: Video) -> Non
     with OutputWriter.open(tmp_path / "out", video, replace(RUN, bundle=bundle)):
         pass
     assert record(tmp_path / "out")["bundle"] == bundle
+
+
+def test_a_video_with_a_hole_is_damaged_and_the_record_tells_where(tmp_path: Path, write_video: VideoWriter) -> None:
+    path = write_video("clip.avi", codec="mjpeg", pixels="yuvj420p", frames=12)
+    with av.open(str(path)) as container:
+        packet = [bytes(packet) for packet in container.demux(video=0) if packet.size][5]
+    path.write_bytes(path.read_bytes().replace(packet, bytes(len(packet))))
+    write_all(tmp_path / "out", open_video(path))
+    result = record(tmp_path / "out")
+    assert result["status"] == "damaged"
+    assert "1 picture(s) lost after frame 4 (0.20 s)" in result["reason"]
+    (gap,) = result["video"]["gaps"]
+    assert (gap["after_frame"], gap["before_frame"], gap["lost_pictures"]) == (4, 5, 1)
+    assert (gap["after_s"], gap["before_s"]) == (0.2, 0.3)
+    assert len(result["frames"]) == 11

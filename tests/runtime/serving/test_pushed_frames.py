@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from glus_edge.runtime import InputError
-from glus_edge.runtime.serving.pushed_frames import LARGEST_FRAME, PushedFrames, picture_from_bytes
+from glus_edge.runtime.serving.pushed_frames import PushedFrames, picture_from_bytes
+from glus_edge.runtime.video.picture_size import LARGEST_PICTURE
 
 
 def encoded(shade, suffix=".png", size=(8, 12)):
@@ -81,7 +82,7 @@ def test_colours_are_rgb_and_exif_turns_the_picture():
 
 
 def test_a_small_file_of_a_huge_picture_is_refused_before_it_is_decoded():
-    side = 1 + int(LARGEST_FRAME**0.5)
+    side = 1 + int(LARGEST_PICTURE**0.5)
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -110,5 +111,5 @@ def test_whatever_bytes_come_the_error_is_one_of_ours(data, begin):
 @pytest.mark.parametrize("size", [(65_000, 1), (1, 8192)])
 def test_a_strip_that_would_be_enlarged_without_bounds_is_refused(size: tuple[int, int]) -> None:
     data = cv2.imencode(".png", np.zeros((*size, 3), np.uint8))[1].tobytes()
-    with pytest.raises(InputError, match=r"expected sides of 1 : 64 at most"):
+    with pytest.raises(InputError, match=r"expected sides of 1 : 256 at most"):
         picture_from_bytes(data)

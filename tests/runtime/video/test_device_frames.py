@@ -71,6 +71,7 @@ class DeviceVideo:
         self._video, self._opened, self.held = open_video(golden.FRAMES), opened, []
         self.path, self.size, self.frame_rate = self._video.path, self._video.size, self._video.frame_rate
         self.frame_count, self.stems, self.truncated = self._video.frame_count, self._video.stems, None
+        self.gaps = ()
 
     def read(self, index):
         held = DlpackHolder(self._opened.cuda, self._video.read(index).rgb)

@@ -117,7 +117,7 @@ def test_a_png_with_broken_content_is_an_error(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_said(tmp_path: Path) -> None:
-    with pytest.raises(VideoError, match="an empty folder, expected JPEG or PNG"):
+    with pytest.raises(VideoError, match="an empty folder, expected JPEG, PNG or WebP"):
         open_video(tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_a_folder_without_images_is_said(tmp_path: Path) -> None:
 def test_a_file_that_only_looks_like_an_image_is_said_at_once(tmp_path: Path) -> None:
     Image.fromarray(noise(6, 8)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_text("not an image")
-    with pytest.raises(VideoError, match=r"1\.png: not a JPEG or PNG"):
+    with pytest.raises(VideoError, match=r"1\.png: not a JPEG, PNG or WebP"):
         open_video(tmp_path)
 
 
@@ -148,7 +148,9 @@ def test_a_frame_that_may_not_be_read_is_said(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "open", refused)
-    with pytest.raises(VideoError, match="1.png: cannot be read .Permission denied., expected a JPEG or PNG image"):
+    with pytest.raises(
+        VideoError, match="1.png: cannot be read .Permission denied., expected a JPEG, PNG or WebP image"
+    ):
         FrameFolder(tmp_path)
 
 

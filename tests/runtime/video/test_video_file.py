@@ -3,11 +3,14 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.frame import FrameSize
 from glus_edge.runtime.video.video import open_video
 from glus_edge.runtime.video.video_decoder import VideoDecoder
@@ -194,3 +197,55 @@ def test_a_frame_outside_the_video_is_an_index_error(write_video: VideoWriter) -
     for index in (-1, 30):
         with pytest.raises(IndexError, match="of 30"):
             video.read(index)
+
+
+def two_streams(path: Path, sizes: tuple[tuple[int, int], ...], default: int | None) -> Path:
+    with av.open(str(path), "w") as container:
+        streams = []
+        for number, (height, width) in enumerate(sizes):
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+            stream.disposition = Disposition.default if number == default else Disposition(0)
+            streams.append(stream)
+        for stream in streams:
+            for _ in range(3):
+                container.mux(stream.encode(av.VideoFrame(stream.width, stream.height, "yuv420p")))
+            container.mux(stream.encode())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("default", "asked", "size"),
+    [(None, None, (96, 128)), (0, None, (48, 64)), (1, None, (96, 128)), (1, 0, (48, 64)), (0, 1, (96, 128))],
+)
+def test_the_stream_asked_for_is_read_else_the_default_else_the_largest(
+    tmp_path: Path, default: int | None, asked: int | None, size: tuple[int, int]
+) -> None:
+    path = two_streams(tmp_path / "clip.mkv", ((48, 64), (96, 128)), default)
+    video = open_video(path, stream=asked)
+    assert video.size == FrameSize(*size)
+    assert video.read(2).size == video.size
+    assert [frame.index for frame in video.frames()] == [0, 1, 2]
+
+
+def test_a_stream_that_is_not_there_is_said_with_those_that_are(tmp_path: Path) -> None:
+    path = two_streams(tmp_path / "clip.mkv", ((48, 64), (96, 128)), None)
+    with pytest.raises(InputError, match=r"--stream: got 2, expected .*: 0 \(64 x 48\), 1 \(128 x 96\)"):
+        open_video(path, stream=2)
+    with pytest.raises(InputError, match="--stream: got 0 for a folder"):
+        open_video(tmp_path, stream=0)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_not_square_are_told(tmp_path: Path, turned: bool) -> None:
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(2)
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(stream.encode())
+    if turned:
+        set_display_matrix(path, (0, 1, -1, 0))
+    assert open_video(path).read(1).pixel_aspect == (Fraction(1, 2) if turned else 2)
