@@ -11,8 +11,9 @@ RUN apt-get update \
 # TensorRT's Python package is the system's: the virtual environment must see it.
 RUN python3 -m venv --system-site-packages /opt/glus-edge
 COPY . /src
-# cuda-bindings of CUDA 12; the extra [tensorrt] would fetch another TensorRT
-RUN /opt/glus-edge/bin/pip install --no-cache-dir /src "cuda-bindings>=12.6,<13"
+# cuda-bindings 12.8 is the oldest with a wheel for Python 3.10 on this board; 12.9 and later are further from its driver's
+# CUDA 12.6. The extra [tensorrt] would fetch another TensorRT.
+RUN /opt/glus-edge/bin/pip install --no-cache-dir /src "cuda-bindings==12.8.*"
 ENV PATH=/opt/glus-edge/bin:$PATH
 ENTRYPOINT ["glus-edge"]
 CMD ["doctor"]

@@ -5,6 +5,9 @@
 #   docker run --runtime nvidia --rm -v /path/to/bundle:/bundle glus-edge:jetpack7 build /bundle
 FROM nvcr.io/nvidia/tensorrt:25.10-py3
 
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends python3-venv \
+ && rm -rf /var/lib/apt/lists/*
 # TensorRT's Python package is the image's: the virtual environment must see it.
 RUN python3 -m venv --system-site-packages /opt/glus-edge
 COPY . /src

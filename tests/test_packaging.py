@@ -6,6 +6,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -52,3 +54,9 @@ def test_the_runtime_brings_neither_torch_nor_any_other_export_library():
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd="/")
     assert found.stdout.split() == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docker").glob("*.Dockerfile")), ids=lambda p: p.name)
+def test_images_install_what_makes_their_virtual_environment(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.index("python3-venv") < text.index("python3 -m venv")
