@@ -9,7 +9,7 @@ from glus_edge.runtime.utils.pipeline import Behind, ahead
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("glus-edge")]
+    return [thread for thread in threading.enumerate() if thread.name in ("glus-edge-ahead", "glus-edge-behind")]
 
 
 @given(st.lists(st.integers()), st.integers(1, 4))
