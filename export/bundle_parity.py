@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer
 
 from glus_edge.export.graphs import LANGUAGE_GRAPH, Report, collect_garbage
+from glus_edge.export.language.weights import LanguageWeights
 from glus_edge.export.options import ExportOptions
 from glus_edge.export.parity.comparison import measure_parity
 from glus_edge.export.parity.float16_range import LARGEST, LayerPeaks
@@ -19,7 +20,8 @@ from glus_edge.export.parity.language import (
     measure_language_parity,
     reference_answers,
 )
-from glus_edge.export.parity.language_reference import LanguageReference
+from glus_edge.export.parity.language_reference import Observe
+from glus_edge.export.parity.llama import LlamaReference
 from glus_edge.export.parity.stored_weights import StoredWeights
 from glus_edge.export.parity.vision import vision_cases
 from glus_edge.export.source_model import SourceModel
@@ -57,7 +59,7 @@ def measure_bundle_parity(
     questions = _questions(model, prompt, options, folder, frames)
     observe = partial(peaks.record, LANGUAGE_GRAPH) if half else None
     stored = StoredWeights(model.checkpoint, options.weights, options.compute)
-    answers = reference_answers(LanguageReference(stored, model.dimensions, observe), questions)
+    answers = reference_answers(_reference(model, stored, observe), questions)
     if options.weights in QUANTISED:
         notes["language_weights_loss"] = _quantisation_loss(model, questions, answers[0])
     report(f"comparing {LANGUAGE_GRAPH} with torch")
@@ -77,6 +79,11 @@ def measure_bundle_parity(
     return BundleParity(entries, notes)
 
 
+def _reference(model: SourceModel, weights: LanguageWeights, observe: Observe | None = None) -> LlamaReference:
+    config = model.checkpoint.folder / "config.json"
+    return LlamaReference(config, weights, model.dimensions.scores_frames, observe)
+
+
 def _questions(
     model: SourceModel, prompt: PromptSettings, options: ExportOptions, folder: Path, frames: Sequence[Frame]
 ) -> LanguageQuestions:
@@ -91,7 +98,7 @@ def _questions(
 
 def _quantisation_loss(model: SourceModel, questions: LanguageQuestions, quantised: LanguageAnswers) -> str:
     """What the storage itself costs, apart from the graph: reported, with no tolerance."""
-    (original,) = reference_answers(LanguageReference(model.checkpoint, model.dimensions), questions, steps=1)
+    (original,) = reference_answers(_reference(model, model.checkpoint), questions, steps=1)
     distance = np.linalg.norm(quantised.segment_embedding - original.segment_embedding)
     relative = float(distance / np.linalg.norm(original.segment_embedding))
     return f"segment_embedding {relative:.1e} (relative L2) from unquantised weights"

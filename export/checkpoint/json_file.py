@@ -58,11 +58,12 @@ class JsonObject:
             raise self.error(key, "a text")
         return value
 
-    def require(self, key: str, expected: object, why: str) -> None:
-        """Absent, null, or exactly `expected`."""
+    def require(self, key: str, accepted: tuple[object, ...], why: str) -> None:
+        """Absent, null, or one of `accepted`; 1 and 1.0 are one value, 1 and true are not."""
         value = self.values.get(key)
-        if value is not None and (value != expected or type(value) is not type(expected)):
-            raise self.error(key, f"{json.dumps(expected)}: {why}")
+        if value is None or any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in accepted):
+            return
+        raise self.error(key, f"{' or '.join(map(json.dumps, accepted)) or 'null'}: {why}")
 
     def child(self, key: str) -> "JsonObject | None":
         """The object under `key`; None where there is none."""

@@ -98,7 +98,7 @@ def _config(whole: JsonObject) -> VisionConfig:
         layer_norm_eps=config.number("layer_norm_eps", 1e-5),
         activation=config.text("hidden_act", "quick_gelu"),
     )
-    config.require("num_channels", 3, "frames are RGB")
+    config.require("num_channels", (3,), "frames are RGB")
     if vision.activation not in ("quick_gelu", "gelu"):
         raise config.error("hidden_act", "quick_gelu or gelu")
     if vision.width % vision.heads:
@@ -112,8 +112,8 @@ def _config(whole: JsonObject) -> VisionConfig:
 
 def _image_settings(settings: JsonObject, config: VisionConfig) -> ImageSettings:
     for key in ("do_resize", "do_center_crop", "do_normalize", "do_rescale"):
-        settings.require(key, True, "GLUS resizes, crops and normalises")
-    settings.require("resample", BICUBIC, "GLUS resizes bicubically")
+        settings.require(key, (True,), "GLUS resizes, crops and normalises")
+    settings.require("resample", (BICUBIC,), "GLUS resizes bicubically")
     factor = settings.number("rescale_factor", 1 / 255)
     if abs(factor * 255 - 1) > 1e-6:
         raise settings.error("rescale_factor", "1/255")

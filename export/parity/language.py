@@ -17,6 +17,7 @@ from glus_edge.export.language.layers import layer_output
 from glus_edge.export.parity.comparison import cpu_session, parity_entry
 from glus_edge.export.parity.graph_slices import write_slices
 from glus_edge.export.parity.language_reference import LanguageReference
+from glus_edge.export.parity.llama import LlamaReference
 from glus_edge.runtime.bundle.manifest import ParityEntry, PromptSettings, WindowSettings
 from glus_edge.runtime.bundle.signatures import GraphSignature, ModelDimensions
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
@@ -76,7 +77,7 @@ class LanguageQuestions:
 
 
 def reference_answers(
-    reference: LanguageReference, questions: LanguageQuestions, steps: int = STEPS
+    reference: LanguageReference | LlamaReference, questions: LanguageQuestions, steps: int = STEPS
 ) -> list[LanguageAnswers]:
     """One per step, from whole prompts; all prompts are one batch, so that every matrix is read once."""
     prompts = [prompt for step in questions.prompts[:steps] for prompt in step]

@@ -35,7 +35,7 @@ def special_tokens(folder: Path, pieces: SentencePieces) -> list[SpecialToken]:
     """
     config = JsonObject.read(folder / "tokenizer_config.json")
     for key, expected in _SETTINGS:
-        config.require(key, expected, "GLUS was trained with it")
+        config.require(key, (expected,), "GLUS was trained with it")
     added = JsonObject.read(folder / "added_tokens.json")
     ids = {"<unk>": pieces.unknown_id, "<s>": pieces.begin_id, "</s>": pieces.end_id}
     ids |= {content: added.integer(content) for content in added.values}

@@ -199,6 +199,31 @@ def test_a_config_that_is_no_json_object_is_named(tmp_path, text):
         ({"mm_vision_select_layer": -1}, ("mm_vision_select_layer", "-2")),
         ({"mm_use_im_start_end": False}, ("mm_use_im_start_end", "true")),
         ({"mm_vision_tower": ["a"]}, ("mm_vision_tower", "a text")),
+        (
+            {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}},
+            ("rope_parameters", "rope_type", "not supported"),
+        ),
+        ({"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.5}}, ("partial_rotary_factor", "got 0.5")),
+        ({"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}, ("rope_parameters", "all layers")),
+        ({"rope_parameters": {"rope_theta": 5e5}, "rope_theta": 1e4}, ("rope_parameters.rope_theta", "one base")),
+        ({"rope_parameters": "default"}, ("rope_parameters", "an object")),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2}}, ("rope_scaling", "not supported")),
+        ({"rope_scaling": {"factor": 4.0}}, ("factor", "got 4.0")),
+        ({"partial_rotary_factor": 0.25}, ("partial_rotary_factor", "got 0.25")),
+        ({"attention_bias": True}, ("attention_bias", "false")),
+        ({"mlp_bias": True}, ("mlp_bias", "false")),
+        ({"pretraining_tp": 0}, ("pretraining_tp", "got 0")),
+        ({"head_dim": 32}, ("head_dim", "16")),
+        ({"sliding_window": 512}, ("sliding_window", "null")),
+        ({"use_sliding_window": True}, ("use_sliding_window", "false")),
+        ({"layer_types": ["sliding_attention"] * 3}, ("layer_types", "full_attention")),
+        ({"quantization_config": {"bits": 4}}, ("quantization_config", "before its quantisation")),
+        ({"final_logit_softcapping": 30.0}, ("final_logit_softcapping", "null")),
+        ({"layer_norm_eps": 1e-5}, ("layer_norm_eps", "rms_norm_eps")),
+        ({"model_type": "mistral"}, ("model_type", "llava")),
+        ({"text_config": {"hidden_size": 64}}, ("text_config", "at the top")),
+        ({"mm_projector_type": "mlp2x_gelu"}, ("mm_projector_type", "linear")),
+        ({"mask_threshold": 0.5}, ("mask_threshold", "0")),
     ],
 )
 def test_a_setting_that_cannot_be_followed_is_named(tmp_path, changes, parts):
@@ -211,3 +236,21 @@ def test_grouped_query_attention_and_left_out_settings_have_their_defaults(tmp_p
     del config["out_dim"], config["rope_scaling"]
     opened = Checkpoint.open(files.single_bin(tmp_path / "c", files.golden_weights(), config)).config
     assert (opened.key_value_heads, opened.segment_width, opened.rope_theta) == (2, 256, 10000.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "theta"),
+    [
+        ({"rope_theta": 5e5}, 5e5),
+        ({"rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}}, 5e5),
+        ({"rope_parameters": {"rope_theta": 5e5, "partial_rotary_factor": 1.0}, "rope_theta": 500000}, 5e5),
+        ({"rope_scaling": {"rope_theta": 5e5, "rope_type": "default"}}, 5e5),
+        ({"rope_scaling": {"type": "linear", "factor": 1.0}}, 1e4),
+        ({"pretraining_tp": 2, "head_dim": 16, "sliding_window": None, "dtype": "bfloat16"}, 1e4),
+        ({"sliding_window": 4096, "use_sliding_window": False, "layer_types": ["full_attention"] * 3}, 1e4),
+        ({"hidden_act": "swish", "attention_bias": None, "mask_threshold": 0, "model_type": None}, 1e4),
+    ],
+)
+def test_settings_of_either_generation_of_transformers_are_read(tmp_path, changes, theta):
+    path = files.single_bin(tmp_path / "c", files.golden_weights(), files.golden_config() | changes)
+    assert Checkpoint.open(path).config.rope_theta == theta
