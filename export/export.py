@@ -67,7 +67,13 @@ def write_checked_tokenizer(model: SourceModel, path: Path) -> PromptSettings:
 
 def _resume_key(options: ExportOptions) -> str:
     """What the parts of an unfinished bundle follow from: the options, and the checkpoint's files as they are now."""
-    files = sorted(path for path in options.checkpoint.glob("*") if path.is_file())
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    try:
+        files = sorted(path for path in options.checkpoint.glob("*") if path.is_file())
+        stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    except OSError as error:
+        raise CheckpointError(
+            f"{options.checkpoint}: cannot be read ({error.strerror}), expected the folder of a checkpoint; check its "
+            "permissions"
+        ) from error
     settings = {name: str(value) for name, value in vars(options).items() if name not in ("output", "overwrite")}
     return json.dumps({"checkpoint": stats, "options": settings, "version": version("glus-edge")}, sort_keys=True)

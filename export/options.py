@@ -75,9 +75,16 @@ class ExportOptions:
         names = [Path(named), Path(Path(named).name)] if named else []
         for parent in (self.checkpoint.resolve().parent, self.checkpoint, Path()):
             for name in names:
-                if (parent / name / "config.json").is_file() and (parent / name).resolve() != self.checkpoint.resolve():
+                if self._is_tower(parent / name):
                     return parent / name
         raise CheckpointError(
-            f"vision tower {named or '(not named in config.json)'}: no such folder beside {self.checkpoint}, in it or in "
-            "the current folder; download CLIP and give its folder with --vision-tower"
+            f"vision tower {named[:200] or '(not named in config.json)'}: no such folder, or none that can be read, beside "
+            f"{self.checkpoint}, in it or in the current folder; download CLIP and give its folder with --vision-tower"
         )
+
+    def _is_tower(self, folder: Path) -> bool:
+        """Whether a folder that config.json may mean is there; one out of reach is as good as none."""
+        try:
+            return (folder / "config.json").is_file() and folder.resolve() != self.checkpoint.resolve()
+        except (OSError, ValueError):
+            return False

@@ -1,39 +1,44 @@
-"""A folder that appears whole or not at all."""
+"""A folder that appears whole or not at all, written by one process at a time."""
 
 import errno
 import fcntl
+import hashlib
+import json
+import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.errors import InputError, OutputError
 
 KEY = "resume.key"  # in a folder that can be gone on with
 OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+LONGEST_NAME = 255  # bytes
+# What export, calibrate and build write into a bundle: `--overwrite` replaces a folder of these and of nothing else.
+BUNDLE_NAMES = (
+    "manifest.json",
+    "tokenizer.json",
+    "token_embedding.npy",
+    "recipe.json",
+    "recipe.safetensors",
+    "engines",
+)
+BUNDLE_SUFFIXES = (".onnx", ".onnx.data")
+LARGEST_MANIFEST = 16 * 1024 * 1024  # bytes
 
 
 @contextmanager
 def new_folder(target: Path, overwrite: bool) -> Iterator[Path]:
     """Gives a temporary sibling of `target` to write into; renamed to it at the end, removed on any error or Ctrl-C.
 
-    `overwrite` replaces an earlier bundle, and nothing else. Raises OutputError where the target is in the way, or the
-    disk is full or read-only.
+    `overwrite` replaces an earlier bundle, and nothing else. Raises OutputError where the target is in the way, the disk is
+    full or read-only, or another process is writing to the same target; InputError naming any other file that the system
+    refuses meanwhile.
     """
-    _check(target, overwrite)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.partial-", dir=target.parent))
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    try:
+    with _staged(target, overwrite, None) as partial:
         yield partial
-        _rename(partial, target)
-    except OSError as error:
-        raise _unwritable(target, error) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextmanager
@@ -41,62 +46,92 @@ def resumable_folder(target: Path, overwrite: bool, key: str) -> Iterator[Path]:
     """As `new_folder`, but a full disk, Ctrl-C or a kill leaves '.NAME.partial', which the next one goes on with.
 
     `key`: all that the contents follow from; a folder left with another key is begun anew, and so is one in which no long
-    part was begun (a file '*.journal'). OutputError too where another process is writing to the same target.
+    part was begun (a file '*.journal').
     """
-    _check(target, overwrite)
-    partial = target.with_name(f".{target.name}.partial")
-    with _locked(target) as lock:
-        stored = partial / KEY
+    with _staged(target, overwrite, key) as partial:
+        yield partial
+
+
+@contextmanager
+def _staged(target: Path, overwrite: bool, key: str | None) -> Iterator[Path]:
+    try:
+        _check(target, overwrite)  # before anything is written beside it
+    except OSError as error:
+        raise _unwritable(target, error) from error
+    partial, replaced = _sibling(target, ".partial"), _sibling(target, ".partial-replaced")
+    with _locked(target):
         keep = False
         try:
-            if stored.is_file() and stored.read_text(encoding="utf-8") != key:
-                shutil.rmtree(partial)
+            if replaced.is_dir() and not target.exists():  # of a process that was killed between two renames
+                replaced.rename(target)
+                _check(target, overwrite)
+            stored = partial / KEY
+            if not (key is not None and stored.is_file() and stored.read_text(encoding="utf-8") == key):
+                shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(exist_ok=True)
-            stored.write_text(key, encoding="utf-8")
+            if key is not None:
+                stored.write_text(key, encoding="utf-8")
             yield partial
-            stored.unlink()
-            _rename(partial, target)
+            stored.unlink(missing_ok=True)
+            _rename(partial, target, replaced)
         except OSError as error:
-            keep = error.errno in OUT_OF_SPACE and _begun(partial)
-            raise _unwritable(target, error, "; the same command goes on where it stopped" if keep else "") from error
+            keep = error.errno in OUT_OF_SPACE and _begun(partial, key)
+            more = "; the same command goes on where it stopped" if keep else ""
+            raise _refusal(error, target, (partial, replaced), more) from error
         except KeyboardInterrupt:
-            keep = _begun(partial)
+            keep = _begun(partial, key)
             raise
         finally:
             if not keep:
                 shutil.rmtree(partial, ignore_errors=True)
-            lock.unlink(missing_ok=True)
 
 
-def _begun(partial: Path) -> bool:
-    return any(path.stat().st_size for path in partial.glob("*.journal"))
+def _begun(partial: Path, key: str | None) -> bool:
+    return key is not None and any(path.stat().st_size for path in partial.glob("*.journal"))
+
+
+def _sibling(target: Path, suffix: str) -> Path:
+    """A hidden name beside the target; a long one is shortened to its hash."""
+    name = f".{target.name}{suffix}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}{suffix}"
+    return target.with_name(name)
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[Path]:
-    """A file beside the target that only one process can hold; a killed one lets go of it."""
-    path = target.with_name(f".{target.name}.lock")
+def _locked(target: Path) -> Iterator[None]:
+    """Holds a file beside the target that only one process can hold; a killed one lets go of it."""
+    path = _sibling(target, ".lock")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("w", encoding="utf-8")
-    except OSError as error:
+        file = _locked_file(path)
+    except BlockingIOError as error:
+        raise OutputError(f"{target}: another process is writing it; wait for it, or give another --output") from error
+    except OSError as error:  # a file system without locks, too
         raise _unwritable(target, error) from error
     with file:
         try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locked_file(path: Path) -> IO[str]:
+    """The open file `path`, locked. One that its last holder removed before the lock came is opened again."""
+    while True:
+        file = path.open("w", encoding="utf-8")
+        try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"{target}: another process is writing it; wait for it, or give another --output"
-            ) from error
-        except OSError as error:  # a file system without locks
-            raise _unwritable(target, error) from error
-        yield path
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except OSError:
+            file.close()
+            raise
+        file.close()
 
 
-def _rename(partial: Path, target: Path) -> None:
-    partial.chmod(0o755)  # mkdtemp gives a folder that only its owner can read
+def _rename(partial: Path, target: Path, replaced: Path) -> None:
     if target.exists():
-        replaced = partial.with_name(partial.name + "-replaced")
         shutil.rmtree(replaced, ignore_errors=True)  # of a process that was killed right here
         target.rename(replaced)
         partial.rename(target)
@@ -116,12 +151,50 @@ def _check(target: Path, overwrite: bool) -> None:
         raise OutputError(
             f"{target}: is a mount point, which nothing can take the place of; give a folder in it as --output"
         )
-    if not any(target.iterdir()):
+    names = sorted(path.name for path in target.iterdir())
+    if not names:
         return
     if not overwrite:
         raise OutputError(f"{target}: exists already; give another --output, or --overwrite to replace it")
-    if not (target / "manifest.json").is_file():
-        raise OutputError(f"{target}: is no bundle (no manifest.json) and is not overwritten; give another --output")
+    if not _is_manifest(target / "manifest.json"):
+        raise OutputError(
+            f"{target}: is no bundle (no manifest.json of one) and is not overwritten; give another --output"
+        )
+    foreign = [name for name in names if name not in BUNDLE_NAMES and not name.endswith(BUNDLE_SUFFIXES)]
+    if foreign:
+        raise OutputError(
+            f"{target}: holds {foreign[0]!r}, which is no part of a bundle, and is not overwritten; move it away, or give "
+            "another --output"
+        )
+
+
+def _is_manifest(path: Path) -> bool:
+    """Whether a file is a manifest of this package's, of any version."""
+    if not path.is_file() or path.stat().st_size > LARGEST_MANIFEST:
+        return False
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and type(values.get("format_version")) is int
+
+
+def _refusal(error: OSError, target: Path, own: tuple[Path, ...], more: str) -> OutputError | InputError:
+    """The error by the file it came from: the output only where it is the output's."""
+    if error.errno in OUT_OF_SPACE and error.filename is None:  # only what is written runs out of space
+        return _unwritable(target, error, more)
+    if error.filename is None:
+        return OutputError(
+            f"{target}: is not finished: a file could not be read or written ({error.strerror or error}) and the system "
+            "does not say which; check the disks of the input and of the output"
+        )
+    path = Path(os.fsdecode(error.filename))
+    if any(path == place or place in path.parents for place in (target, *own)):
+        return _unwritable(target, error, more)
+    return InputError(
+        f"{path}: cannot be used ({error.strerror or error}) while {target.name} is written; check the file and its "
+        "permissions"
+    )
 
 
 def _unwritable(target: Path, error: OSError, more: str = "") -> OutputError:

@@ -26,6 +26,8 @@ from tests.export import checkpoint_files as files
 
 pytestmark = pytest.mark.torch
 
+MANIFEST = '{"format_version": 1}'
+
 
 def listing(path):
     return sorted(entry.name for entry in path.iterdir())
@@ -112,7 +114,7 @@ def quick(monkeypatch):
     """An export whose slow steps are over at once: for what happens around them."""
 
     def write_bundle(options, folder, report, frames):
-        (folder / "manifest.json").write_text("{}")
+        (folder / "manifest.json").write_text(MANIFEST)
 
     monkeypatch.setattr(export, "write_bundle", write_bundle)
 
@@ -132,7 +134,7 @@ def test_an_export_that_fails_leaves_nothing(tmp_path, monkeypatch, error):
 def test_an_export_that_fails_leaves_the_earlier_bundle_as_it_was(tmp_path, monkeypatch):
     output = tmp_path / "bundle"
     output.mkdir()
-    (output / "manifest.json").write_text("{}")
+    (output / "manifest.json").write_text(MANIFEST)
 
     def failing(options, folder, report, frames):
         raise ParityError("missed")
@@ -141,7 +143,7 @@ def test_an_export_that_fails_leaves_the_earlier_bundle_as_it_was(tmp_path, monk
     with pytest.raises(ParityError):
         export_golden(output, overwrite=True)
     assert listing(tmp_path) == ["bundle"]
-    assert (output / "manifest.json").read_text() == "{}"
+    assert (output / "manifest.json").read_text() == MANIFEST
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
@@ -157,7 +159,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
 
 def test_a_bundle_is_replaced_only_when_asked(tmp_path, quick):
     export_golden(tmp_path / "bundle")
-    (tmp_path / "bundle" / "old").touch()
+    (tmp_path / "bundle" / "old.onnx").touch()
     with pytest.raises(OutputError, match="exists already"):
         export_golden(tmp_path / "bundle")
     export_golden(tmp_path / "bundle", overwrite=True)
@@ -174,6 +176,66 @@ def test_a_folder_that_is_no_bundle_is_never_replaced(tmp_path, quick):
     with pytest.raises(OutputError, match="is not a folder"):
         export_golden(tmp_path / "file", overwrite=True)
     assert listing(tmp_path / "home") == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("manifest", ['{"manifest_version": 3}', "[]", "{}", "no JSON", '{"format_version": "1"}'])
+def test_a_folder_with_another_manifest_is_never_replaced(tmp_path, quick, manifest):
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text(manifest)
+    with pytest.raises(OutputError, match="is no bundle"):
+        export_golden(tmp_path / "app", overwrite=True)
+    assert (tmp_path / "app" / "manifest.json").read_text() == manifest
+
+
+def test_a_bundle_with_something_else_in_it_is_never_replaced(tmp_path, quick):
+    export_golden(tmp_path / "bundle")
+    (tmp_path / "bundle" / "notes.txt").write_text("precious")
+    with pytest.raises(OutputError, match="holds 'notes.txt', which is no part of a bundle"):
+        export_golden(tmp_path / "bundle", overwrite=True)
+    assert (tmp_path / "bundle" / "notes.txt").read_text() == "precious"
+
+
+def test_a_file_that_cannot_be_read_is_named_and_not_the_output(tmp_path):
+    source = tmp_path / "model.safetensors"
+    with (
+        pytest.raises(InputError, match=r"model\.safetensors: cannot be used \(Permission denied\)"),
+        new_folder(tmp_path / "bundle", overwrite=False),
+    ):
+        raise PermissionError(errno.EACCES, "Permission denied", str(source))
+    assert listing(tmp_path) == []
+
+
+def test_an_error_without_a_file_is_not_laid_on_the_output(tmp_path):
+    with (
+        pytest.raises(OutputError, match=r"the system does not say which"),
+        new_folder(tmp_path / "bundle", overwrite=False),
+    ):
+        raise OSError(errno.EIO, "Input/output error")
+
+
+@pytest.mark.parametrize("length", [240, 255])
+def test_a_long_name_is_written(tmp_path, quick, length):
+    export_golden(tmp_path / ("b" * length))
+    assert listing(tmp_path) == ["b" * length]
+
+
+def test_a_name_too_long_for_the_file_system_is_one_line(tmp_path, quick):
+    with pytest.raises(OutputError, match="File name too long"):
+        export_golden(tmp_path / ("b" * 256))
+    assert listing(tmp_path) == []
+
+
+def test_what_a_killed_process_put_aside_is_brought_back(tmp_path):
+    (tmp_path / ".bundle.partial-replaced").mkdir()
+    (tmp_path / ".bundle.partial-replaced" / "manifest.json").write_text(MANIFEST)
+    (tmp_path / ".bundle.partial").mkdir()  # of a kill before that
+    with (
+        pytest.raises(OutputError, match="exists already"),
+        new_folder(tmp_path / "bundle", overwrite=False),
+    ):
+        pytest.fail("went on")
+    assert listing(tmp_path) == ["bundle"]
+    assert (tmp_path / "bundle" / "manifest.json").read_text() == MANIFEST
 
 
 @pytest.mark.parametrize("output", [".", "a/.."])
@@ -210,7 +272,7 @@ def test_the_vision_tower_config_json_names_is_found(tmp_path, monkeypatch, plac
     monkeypatch.chdir(here)
     folder = {"beside": checkpoint.parent, "inside": checkpoint, "here": here}[place] / "openai" / "clip-vit"
     options = ExportOptions(checkpoint=checkpoint, output=tmp_path / "out")
-    with pytest.raises(CheckpointError, match=r"vision tower openai/clip-vit: no such folder .* --vision-tower"):
+    with pytest.raises(CheckpointError, match=r"vision tower openai/clip-vit: no such folder, .* --vision-tower"):
         options.vision_tower_folder("openai/clip-vit")
     shutil.copytree(files.GOLDEN / "clip", folder)
     assert options.vision_tower_folder("openai/clip-vit").resolve() == folder
@@ -251,3 +313,22 @@ def test_the_command_has_the_options_of_an_export(golden_bundle, tmp_path, monke
     assert "reading" in captured.err
     assert "memory_encoder" in captured.out
     assert "MB in" in captured.out
+
+
+@pytest.mark.parametrize("named", ["/home/another-user/clip", "a" * 300, "~nobody/clip"])
+def test_a_vision_tower_out_of_reach_is_named(tmp_path, monkeypatch, named):
+    checkpoint = files.single_bin(
+        tmp_path / "c", files.golden_weights(), files.golden_config() | {"mm_vision_tower": named}
+    )
+    is_file = Path.is_file
+
+    def denied(path):
+        if str(path).startswith("/home/another-user"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", denied)
+    with pytest.raises(CheckpointError, match="none that can be read.* --vision-tower") as caught:
+        export_golden(tmp_path / "bundle", checkpoint=checkpoint, vision_tower=None)
+    assert named[:200] in str(caught.value)
+    assert listing(tmp_path) == ["c"]

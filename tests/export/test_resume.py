@@ -108,7 +108,7 @@ def test_another_export_begins_anew(tmp_path: Path) -> None:
 def test_what_a_process_killed_at_the_very_end_left_is_in_nobodys_way(tmp_path: Path) -> None:
     for name in ("bundle", ".bundle.partial-replaced"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "manifest.json").write_text("old")
+        (tmp_path / name / "manifest.json").write_text('{"format_version": 1}')
     with resumable_folder(tmp_path / "bundle", overwrite=True, key="a") as folder:
         (folder / "manifest.json").write_text("new")
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
@@ -138,3 +138,22 @@ def test_two_processes_do_not_write_one_bundle(tmp_path: Path) -> None:
             [sys.executable, "-c", other, str(tmp_path / "bundle")], capture_output=True, text=True, check=False
         )
     assert "another process is writing it" in done.stderr
+
+
+def test_of_many_processes_one_at_a_time_holds_the_lock(tmp_path: Path) -> None:
+    other = (
+        "import sys; from pathlib import Path; from glus_edge.export.staging import _locked\n"
+        "from glus_edge.runtime.errors import OutputError\n"
+        "held = Path(sys.argv[1]).with_name('held'); entered = 0\n"
+        "for _ in range(2000):\n"
+        "    try:\n"
+        "        with _locked(Path(sys.argv[1])):\n"
+        "            held.touch(exist_ok=False); entered += 1; held.unlink()\n"
+        "    except OutputError: pass\n"
+        "print(entered)\n"
+    )
+    command = [sys.executable, "-c", other, str(tmp_path / "bundle")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    entered = [int(process.communicate()[0]) for process in processes]  # a second holder ends with FileExistsError
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert all(entered)
