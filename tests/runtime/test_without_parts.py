@@ -34,7 +34,7 @@ def test_without_context_frames_none_are_read_or_mentioned(changed):
     with Segmenter.open(changed(window={"context_frames": 0})) as segmenter:
         run = segmenter.segment(golden.FRAMES, SENTENCES)
         assert run.context_frames == ()
-        pieces = run._session._conversations[0].text(0).pieces
+        pieces = run._batch.prompts._conversations[0].text(0).pieces
         assert len(pieces) == 2
         text = segmenter.bundle.tokenizer().decode(pieces[0].tolist(), skip_special_tokens=False)
         assert text.removesuffix("<im_start>").strip().endswith("USER:")
@@ -59,5 +59,5 @@ def test_without_a_memory_bank_nothing_is_remembered(changed, monkeypatch):
 
 @pytest.mark.parametrize("sections", [{"window": {"query_frames": 0}}, {"memory": {"stride": 0}}])
 def test_what_every_model_has_cannot_be_none(changed, sections):
-    with pytest.raises(BundleError, match="expected a positive size"):
+    with pytest.raises(BundleError, match="got 0, expected 1 to"):
         Bundle.open(changed(**sections))
