@@ -1,0 +1,1 @@
+"""The record of a profile: its schema, its reader and its writer."""
