@@ -1,6 +1,7 @@
 """The overlay's legend: which colour stands for which sentence."""
 
 import colorsys
+from bisect import bisect_right
 from functools import lru_cache
 
 import numpy as np
@@ -53,8 +54,9 @@ def _legend(height: int, width: int, sentences: tuple[str, ...]) -> NDArray[np.u
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """The text, or as much of it as fits into `width` pixels, followed by dots."""
     text = " ".join(text.split())
-    if font.getlength(text) <= width:
+    if len(text) <= width and font.getlength(text) <= width:  # no letter is narrower than a pixel
         return text
-    while text and font.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."
+    fits = bisect_right(
+        range(1, min(len(text), round(width)) + 1), width, key=lambda end: font.getlength(text[:end] + "...")
+    )
+    return text[:fits] + "..."

@@ -57,6 +57,7 @@ class LiveConnection:
         self._socket, self._engines, self._threads, self._settings = socket, engines, threads, settings
         self._loop = asyncio.get_running_loop()
         self._session: LiveSession | None = None  # used in the engines' thread alone
+        self._texts: tuple[str, ...] = ()  # of the sentences the answering thread's frame was asked about
         self._sending: Future[None] | None = None  # the answering thread's message on its way
         self._left = False
 
@@ -148,7 +149,7 @@ class LiveConnection:
                 if isinstance(frames, LiveSource):
                     self._post(self._send, _jpeg(each.arrival.rgb))
                 masks = [_png(mask) if mask.any() else None for mask in each.result.masks]
-                self._post(self._send, frame_text(stream_record(*each), masks))
+                self._post(self._send, frame_text(stream_record(*each), self._texts, masks))
             self._post(self.close, WS_1000_NORMAL_CLOSURE, "the source has ended")
             self._wait_until_sent()
         except ClientLeftError:
@@ -182,7 +183,11 @@ class LiveConnection:
             raise ClientLeftError from error
 
     def _push(self, rgb: NDArray[np.uint8], *, may_ask: bool) -> FrameResult:
-        return self._engines.submit(lambda: self._opened().push(rgb, may_ask=may_ask)).result()
+        def push() -> FrameResult:
+            self._texts = self._opened().sentences
+            return self._opened().push(rgb, may_ask=may_ask)
+
+        return self._engines.submit(push).result()
 
     def _refuse(self, error: InputError) -> None:
         self._post(self._send, error_text(error))

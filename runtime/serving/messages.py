@@ -53,8 +53,11 @@ def error_text(error: Exception | str) -> str:
     return json.dumps({"error": " ".join(str(error).split())})
 
 
-def frame_text(record: dict[str, Any], masks: list[str | None]) -> str:
-    """A frame's answer: `stream`'s record, each sentence with its mask (a PNG in base64; None: empty)."""
-    for sentence, mask in zip(record["sentences"], masks, strict=True):
-        sentence["mask"] = mask
+def frame_text(record: dict[str, Any], texts: tuple[str, ...], masks: list[str | None]) -> str:
+    """A frame's answer: `stream`'s record, each sentence with its text and its mask (a PNG in base64; None: empty).
+
+    The sentences are those the frame was asked about, whatever was added or removed since.
+    """
+    for sentence, text, mask in zip(record["sentences"], texts, masks, strict=True):
+        sentence |= {"text": text, "mask": mask}
     return json.dumps(record, allow_nan=False)

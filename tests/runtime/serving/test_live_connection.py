@@ -43,6 +43,7 @@ def test_masks_are_those_of_a_live_session(server: LiveServer, pictures: list[Pi
             answer, expected = told(client, png(picture)), session.push(picture)
             assert (answer["index"], answer["passed_over"]) == (number, 0)
             assert np.array_equal(masks_of(answer, picture.shape[:2]), expected.masks)
+            assert [each["text"] for each in answer["sentences"]] == list(session.sentences)
             assert [each["area_px"] for each in answer["sentences"]] == expected.masks.sum((1, 2)).tolist()
 
 
