@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # compiles every graph in the tests, without a GPU; the metapackage looks for them elsewhere, so they are named one by one
 TENSORRT_RTX := tensorrt-rtx-cu13-libs==1.7.1.116 tensorrt-rtx-cu13-bindings==1.7.1.116
 
-.PHONY: demo test lint type docs unit clean
+.PHONY: demo test lint type docs unit fuzz clean
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/glus-edge demo --output out/demo --overwrite
@@ -22,6 +22,13 @@ type: $(VENV)/dev.stamp
 
 docs: $(VENV)/dev.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+# Mutated inputs for every reader, COUNT for each target, from SEED on: `make fuzz COUNT=1000000 TARGETS=video`.
+COUNT ?= 100000
+SEED ?= 0
+TARGETS ?=
+fuzz: $(VENV)/dev.stamp
+	$(BIN)/python -m tests.fuzz $(TARGETS) --count $(COUNT) --seed $(SEED)
 
 unit: $(VENV)/dev.stamp
 	$(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist loadfile

@@ -7,6 +7,8 @@ from typing import BinaryIO
 
 from glus_edge.runtime.video.matroska import BEGIN as MATROSKA
 from glus_edge.runtime.video.matroska import matroska_structure
+from glus_edge.runtime.video.playlist import BEGIN as PLAYLIST
+from glus_edge.runtime.video.playlist import is_nested, special_entry
 
 _HEAD = 1 << 16  # bytes that tell what a file is
 _LARGEST_INDEX = 64 << 20  # bytes of an MP4's index that are searched
@@ -43,6 +45,12 @@ def what_it_is(path: Path) -> str | None:
                 return f"an animated WebP, which FFmpeg does not decode, expected another format; {_FRAMES}"
             if head.startswith((b"II*\0", b"MM\0*")) and _tiff_pages(file) > 1:
                 return f"a TIFF of several pages, of which only the first would be read; {_FRAMES}"
+            if head.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(PLAYLIST):
+                if is_nested(path):
+                    return "a playlist of playlists of playlists, expected one of segments or of playlists of segments"
+                special = special_entry(path)
+                if special is not None:
+                    return f"a playlist that names {special.name}, which is no regular file; expected files of segments"
             if _is_encrypted(file, head):
                 return "an encrypted video, expected one without digital rights management; decrypt it first"
     except OSError:  # whoever opens it says what is the matter
@@ -80,15 +88,6 @@ def broken_places(path: Path) -> tuple[int, ...]:
         return matroska_structure(path).broken
     except OSError:
         return ()
-
-
-def is_playlist(path: Path) -> bool:
-    """Whether a file names others that FFmpeg would read, and may wait for."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_HEAD).lstrip(b"\xef\xbb\xbf \r\n\t").startswith((b"#EXTM3U", b"<?xml", b"<MPD"))
-    except OSError:
-        return False
 
 
 def _stated_end(path: Path, file: BinaryIO, size: int) -> int | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from glus_edge.runtime.errors import InputError, VideoError
-from glus_edge.runtime.video.container import is_playlist
 
 SCHEMES = ("http", "https", "rtmp", "rtsp", "rtsps", "srt", "udp")
 PATIENCE_S = 5.0  # without data from the network before a stream counts as lost
@@ -17,7 +16,6 @@ OPENING_S = 15.0  # to find out what a stream is: before its next key frame, sec
 
 # A playlist that comes from the network may name no file of this machine.
 _ON_NETWORK = {"protocol_whitelist": "crypto,http,httpproxy,https,rtmp,rtp,rtsp,rtsps,srt,tcp,tls,udp"}
-_PLAYLIST = {"max_reload": "1", "m3u8_hold_counters": "1"}  # FFmpeg's: looked at again a thousand times if it may grow
 _EXPECTED = "expected a camera (0, /dev/video0), an address such as rtsp://HOST/PATH, or a video file"
 
 
@@ -38,11 +36,10 @@ class VideoAddress:
 
 def file_address(path: Path) -> VideoAddress:
     """A regular file's."""
-    # A name with a number pattern (%03d) names one file, not a series. A playlist must not be waited for.
-    options = {"pattern_type": "none", **_PLAYLIST} if is_playlist(path) else {"pattern_type": "none"}
-    patience = (OPENING_S, PATIENCE_S) if is_playlist(path) else None
+    # A name with a number pattern (%03d) names one file, not a series.
+    options = {"pattern_type": "none"}
     # Absolute: FFmpeg takes the part before a colon in a relative name for a protocol.
-    return VideoAddress(str(path), os.path.realpath(path), options=options, patience_s=patience, path=path)
+    return VideoAddress(str(path), os.path.realpath(path), options=options, path=path)
 
 
 def is_folder(path: Path, missing: str) -> bool:

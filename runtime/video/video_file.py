@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from glus_edge.runtime.errors import VideoError
 from glus_edge.runtime.utils.progress import Progress, silent
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.frame_cursor import FrameCursor
 from glus_edge.runtime.video.frame_index import index_frames
+from glus_edge.runtime.video.playlist import is_endless
 from glus_edge.runtime.video.video_decoder import VideoDecoder
 
 BACKWARD_BYTES = 256 << 20  # decoded frames held at once when going backwards
@@ -29,6 +31,10 @@ class VideoFile:
         """
         self.path = path
         self._backward_bytes, self._stream = backward_bytes, stream
+        if is_endless(path):
+            raise VideoError(
+                f"{path}: a playlist that may grow, expected one with an end (#EXT-X-ENDLIST); `glus-edge stream` reads it"
+            )
         decoder = VideoDecoder(path, stream=stream)
         try:
             self._index = index_frames(decoder, progress)
