@@ -1,6 +1,6 @@
 """The library's front door: a bundle, a video and sentences in; one result per frame out."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from glus_edge.runtime.tensorrt.engine import TensorRtBackend, TensorRtOptions
 from glus_edge.runtime.tensorrt.library import LIBRARIES
 from glus_edge.runtime.tracking.mask_tracker import SamEngines
 from glus_edge.runtime.utils.pipeline import ahead
+from glus_edge.runtime.utils.stopwatch import Stopwatch
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.picture import Picture
 from glus_edge.runtime.video.video import Video, open_video
@@ -61,10 +62,20 @@ def open_backend(bundle: Bundle, options: SegmenterOptions) -> tuple[Backend, To
 class Segmenter:
     """A bundle with its engines open. Use it as a context manager, for as many videos as you like."""
 
-    def __init__(self, bundle: Bundle, backend: Backend, pixels: TowerInputs | None = None) -> None:
-        """`pixels` makes the inputs of the image towers; the host does where none is given."""
+    def __init__(
+        self,
+        bundle: Bundle,
+        backend: Backend,
+        pixels: TowerInputs | None = None,
+        stopwatch: Callable[[], Stopwatch] = Stopwatch,
+    ) -> None:
+        """`pixels` makes the inputs of the image towers; the host does where none is given.
+
+        `stopwatch` makes what times the stages of a video or a live session.
+        """
         self.bundle = bundle
         self.backend = backend
+        self._stopwatch = stopwatch
         self._engines = Engines(
             clip_encoder=backend.open("clip_encoder"),
             language_model=backend.open("language_model"),
@@ -137,14 +148,14 @@ class Segmenter:
         """
         choice = loop_choice(preset, policy, refresh, memory, lost)
         window = window_policy(choice.policy, self.bundle.manifest.window)
-        live = LiveSession(SharedState(self.bundle, self._engines), window, choice.rules())
+        live = LiveSession(SharedState(self.bundle, self._engines, self._stopwatch()), window, choice.rules())
         if len(sentences):
             live.add(*_checked(sentences))
         return live
 
     def _batch(self, sentences: Sequence[str], policy: str) -> SentenceBatch:
         window = window_policy(policy, self.bundle.manifest.window)
-        return SentenceBatch(SharedState(self.bundle, self._engines), _checked(sentences), window)
+        return SentenceBatch(SharedState(self.bundle, self._engines, self._stopwatch()), _checked(sentences), window)
 
     def close(self) -> None:
         """Releases the engines."""

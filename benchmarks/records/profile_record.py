@@ -128,7 +128,7 @@ class ProfileRecord:
     """One call of `glus-edge bench profile`."""
 
     format: str  # FORMAT
-    version: int  # VERSION; a field that is added with a default does not change it
+    format_version: int  # VERSION; a field that is added with a default does not change it
     disturbances: tuple[
         str, ...
     ]  # what makes these samples doubtful: throttling, other processes, a machine that drifts

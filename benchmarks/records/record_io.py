@@ -34,9 +34,11 @@ def read_profile(path: Path) -> ProfileRecord:
         raise InputError(
             f"{path}: got {str(got)[:60]!r}, expected {FORMAT!r}: a record that `glus-edge bench profile --output` wrote"
         )
-    version = document.get("version")
+    version = document.get("format_version")
     if type(version) is not int or not 0 < version <= VERSION:
-        raise InputError(f"{path}: got version {version!r}, expected at most {VERSION}; update glus-edge to read it")
+        raise InputError(
+            f"{path}: got format version {version!r}, expected at most {VERSION}; update glus-edge to read it"
+        )
     try:
         record = from_json(ProfileRecord, document)
     except SchemaError as error:

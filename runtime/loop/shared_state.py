@@ -27,11 +27,12 @@ class Engines:
 class SharedState:
     """What is computed once for all sentences: image tokens, image features, the context's keys and values."""
 
-    def __init__(self, bundle: Bundle, engines: Engines) -> None:
+    def __init__(self, bundle: Bundle, engines: Engines, stopwatch: Stopwatch | None = None) -> None:
+        """`stopwatch` times the stages of every frame; one of its own where none is given."""
         manifest = bundle.manifest
         self.bundle, self.engines = bundle, engines
         self.tokenizer, self.embedding = bundle.tokenizer(), bundle.token_embedding()
-        self.stopwatch = Stopwatch()
+        self.stopwatch = stopwatch or Stopwatch()
         self.tokens_prefilled = 0  # rows a sentence; the shared prefix counts once
         # Live video keeps up to twice the context frames, of which it will choose, beside those chosen before; a run
         # from a key frame keeps that one.

@@ -77,7 +77,7 @@ def record(*runs: ProfileRun, **changes: object) -> ProfileRecord:
     """A record of these runs; of `run()` where none are given."""
     made = ProfileRecord(
         format=FORMAT,
-        version=VERSION,
+        format_version=VERSION,
         disturbances=(),
         started="2026-11-26T12:00:00+00:00",
         command_line=("glus-edge", "bench", "profile"),

@@ -22,7 +22,7 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
 
 def test_what_is_doubtful_stands_at_the_top(tmp_path: Path) -> None:
     write_profile(tmp_path / "r.json", record(disturbances=("throttled",)))
-    assert list(json.loads((tmp_path / "r.json").read_text()))[:3] == ["format", "version", "disturbances"]
+    assert list(json.loads((tmp_path / "r.json").read_text()))[:3] == ["format", "format_version", "disturbances"]
 
 
 def test_a_sample_that_is_no_number_is_not_written(tmp_path: Path) -> None:
@@ -35,8 +35,11 @@ def test_a_sample_that_is_no_number_is_not_written(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"format": "glus-edge bench latency"}, "got 'glus-edge bench latency', expected 'glus-edge profile'"),
-        ({"version": VERSION + 1}, f"got version {VERSION + 1}, expected at most {VERSION}; update glus-edge"),
-        ({"version": True}, "got version True"),
+        (
+            {"format_version": VERSION + 1},
+            f"got format version {VERSION + 1}, expected at most {VERSION}; update glus-edge",
+        ),
+        ({"format_version": True}, "got format version True"),
         ({"runs": 3}, "runs: got 3, expected list"),
         ({"commit": 5}, "commit: got 5, expected str"),
         ({"extra": 5}, "got unknown key 'extra'"),
