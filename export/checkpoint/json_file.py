@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from glus_edge.export.checkpoint.file_kind import check_file_kind
 from glus_edge.runtime.errors import CheckpointError
 
 MAXIMUM_BYTES = 64 * 1024 * 1024  # an index of a 70B model is under 100 KB; anything larger is not one of these files
@@ -19,6 +20,7 @@ class JsonObject:
     @classmethod
     def read(cls, path: Path) -> "JsonObject":
         """Raises CheckpointError where the file is missing, too large, no JSON or no object."""
+        check_file_kind(path)
         try:
             size = path.stat().st_size
             if size > MAXIMUM_BYTES:

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from glus_edge.export.checkpoint.file_kind import check_file_kind
 from glus_edge.runtime.errors import CheckpointError
 
 OFFICIAL_NAMES = ("sam2_hiera_l", "sam2_hiera_b+", "sam2_hiera_s", "sam2_hiera_t")
@@ -23,6 +24,7 @@ REQUIRED = {
 def sam2_config(name_or_path: str) -> dict[str, Any]:
     """The `model` tree of a configuration. Raises CheckpointError where it is unknown, unreadable or not of SAM 2.0."""
     path = _config_path(name_or_path)
+    check_file_kind(path)
     try:
         text = path.read_text(encoding="utf-8")
         if len(text) > MAXIMUM_BYTES:

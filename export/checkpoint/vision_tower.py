@@ -10,6 +10,7 @@ from glus_edge.runtime.bundle.manifest import ImageSettings
 from glus_edge.runtime.errors import CheckpointError
 
 PREFIX = "vision_model."
+CLASS_EMBEDDING = "embeddings.class_embedding"
 # The text half of a whole CLIP, and what the layer before the last does not need.
 UNUSED = (
     "text_model.",
@@ -54,10 +55,26 @@ class VisionTower:
         if not folder.is_dir():
             raise CheckpointError(f"vision tower {folder}: is not a folder; give the CLIP folder with --vision-tower")
         config = _config(JsonObject.read(folder / "config.json"))
-        image = _image_settings(JsonObject.read(folder / "preprocessor_config.json"), config)
+        image = _image_settings(_preprocessor(folder), config)
         weights = WeightFolder(folder)
+        if CLASS_EMBEDDING in weights:  # as transformers 5 saves a vision model alone
+            weights = WeightFolder(folder, PREFIX)
         check_tensors(weights, vision_shapes(config), UNUSED)
         return cls(config, image, weights)
+
+
+def _preprocessor(folder: Path) -> JsonObject:
+    """The settings of the pixels: a file of their own, or a part of transformers 5's processor_config.json."""
+    alone, processor = folder / "preprocessor_config.json", folder / "processor_config.json"
+    if alone.exists() or not processor.exists():
+        return JsonObject.read(alone)
+    settings = JsonObject.read(processor).child("image_processor")
+    if settings is None:
+        raise CheckpointError(
+            f"{processor}: image_processor: got nothing, expected the settings of CLIP's pixels; copy preprocessor_config.json "
+            "into the folder"
+        )
+    return settings
 
 
 def vision_shapes(config: VisionConfig) -> Shapes:
@@ -71,7 +88,7 @@ def vision_shapes(config: VisionConfig) -> Shapes:
         return {f"{PREFIX}{name}.weight": (out_width, in_width), f"{PREFIX}{name}.bias": (out_width,)}
 
     shapes: Shapes = {
-        PREFIX + "embeddings.class_embedding": (width,),
+        PREFIX + CLASS_EMBEDDING: (width,),
         PREFIX + "embeddings.patch_embedding.weight": (width, 3, config.patch_size, config.patch_size),
         PREFIX + "embeddings.position_embedding.weight": (config.patches + 1, width),
     }
@@ -98,6 +115,7 @@ def _config(whole: JsonObject) -> VisionConfig:
         layer_norm_eps=config.number("layer_norm_eps", 1e-5),
         activation=config.text("hidden_act", "quick_gelu"),
     )
+    config.require("model_type", ("clip", "clip_vision_model"), "GLUS reads images with CLIP")
     config.require("num_channels", (3,), "frames are RGB")
     if vision.activation not in ("quick_gelu", "gelu"):
         raise config.error("hidden_act", "quick_gelu or gelu")
@@ -113,10 +131,15 @@ def _config(whole: JsonObject) -> VisionConfig:
 def _image_settings(settings: JsonObject, config: VisionConfig) -> ImageSettings:
     for key in ("do_resize", "do_center_crop", "do_normalize", "do_rescale"):
         settings.require(key, (True,), "GLUS resizes, crops and normalises")
+    for key in ("do_pad", "do_reduce_labels"):
+        settings.require(key, (False,), "GLUS resizes, crops and normalises")
     settings.require("resample", (BICUBIC,), "GLUS resizes bicubically")
     factor = settings.number("rescale_factor", 1 / 255)
     if abs(factor * 255 - 1) > 1e-6:
         raise settings.error("rescale_factor", "1/255")
+    for key in ("image_processor_type", "feature_extractor_type"):
+        if "CLIP" not in settings.text(key, "CLIP"):
+            raise settings.error(key, "CLIP's")
     # The file of openai/clip-vit-large-patch14 is flat: both are plain whole numbers.
     sides = [_side(settings, "size", ("shortest_edge",)), _side(settings, "crop_size", ("height", "width"))]
     for key, side in zip(("size", "crop_size"), sides, strict=True):
@@ -129,8 +152,9 @@ def _side(settings: JsonObject, key: str, names: tuple[str, ...]) -> int:
     sizes = settings.child(key)
     if sizes is None:
         return settings.integer(key, maximum=1 << 13)
-    # `size` of some files is {height, width} too; the sides are equal or the file is not CLIP's.
-    names = names if names[0] in sizes.values else ("height", "width")
+    if names[0] not in sizes.values:
+        # {height, width} as `size` would squash the picture, which GLUS crops.
+        raise settings.error(key, " and ".join(names))
     sides = {sizes.integer(name, maximum=1 << 13) for name in names}
     if len(sides) != 1:
         raise settings.error(key, "one side")

@@ -3,6 +3,7 @@
 import pickle
 import struct
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import safetensors
 import torch
 
+from glus_edge.export.checkpoint.file_kind import check_file_kind
 from glus_edge.runtime.errors import CheckpointError
 
 ZIP_MAGIC = b"PK\x03\x04"
@@ -31,6 +33,8 @@ DAMAGED = (
     MemoryError,
     OverflowError,
 )
+LEGACY_MAGIC = b"L119547037146038801333356L"  # of a file older than zip archives, in pickle protocol 0 or 1
+READABLE_PROTOCOLS = (2, 3)  # of pickles, by torch's unpickler that runs no code
 
 
 class TensorInfo(NamedTuple):
@@ -46,12 +50,12 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     Raises CheckpointError naming the file where it is missing, cut off, holds code, or is no mapping of names to
     tensors.
     """
+    head = check_file_kind(path)
     with _one_line(path):
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="pt") as opened:
                 return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 -- no mapping
-        with path.open("rb") as file:
-            is_zip = file.read(len(ZIP_MAGIC)) == ZIP_MAGIC
+        is_zip = head.startswith(ZIP_MAGIC)
         # Files older than torch 1.6 are no zip archives and cannot be mapped.
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
     if not isinstance(loaded, dict):
@@ -64,6 +68,11 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
         if tensor.is_meta:
             raise CheckpointError(
                 f"{path}: {name}: got a shape without values (device meta), expected weights; save the loaded model again"
+            )
+        if tensor.nbytes > tensor.untyped_storage().nbytes():
+            raise CheckpointError(
+                f"{path}: {name}: got {tensor.nbytes} bytes from {tensor.untyped_storage().nbytes()} (an expanded tensor), "
+                "expected a value of its own for every element; save it contiguous"
             )
     return loaded
 
@@ -79,15 +88,33 @@ def _one_line(path: Path) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about a pickle's protocol: what matters follows as an error
             yield
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path}: does not exist; give the complete folder") from error
     except pickle.UnpicklingError as error:
+        if (protocol := _pickle_protocol(path)) not in (*READABLE_PROTOCOLS, None):
+            raise CheckpointError(
+                f"{path}: was saved with pickle protocol {protocol}, expected {READABLE_PROTOCOLS[0]}, torch.save's own, "
+                "which is read without running code; where you trust the file, load it and save it again, best as safetensors"
+            ) from error
         raise CheckpointError(
             f"{path}: holds something other than weights, which is never unpickled ({_first_line(error)}); "
             "give a file of plain tensors"
         ) from error
     except DAMAGED as error:
         raise CheckpointError(f"{path}: is damaged or cut off ({_first_line(error)}); copy it again") from error
+
+
+def _pickle_protocol(path: Path) -> int | str | None:
+    """The protocol of the pickle that a file of torch's begins with; the two oldest name none. None: it is no such file."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = next(name for name in archive.namelist() if name.endswith("/data.pkl"))
+            with archive.open(entry) as file:
+                head = file.read(2)
+    except (zipfile.BadZipFile, StopIteration, *DAMAGED):
+        with path.open("rb") as plain:
+            head = plain.read(len(LEGACY_MAGIC))
+        if head[:1] != pickle.PROTO and head != LEGACY_MAGIC:
+            return None
+    return head[1] if head[:1] == pickle.PROTO and len(head) > 1 else "0 or 1"
 
 
 def _first_line(error: BaseException) -> str:

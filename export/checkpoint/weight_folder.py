@@ -1,5 +1,6 @@
 """The weights of a folder in the Hugging Face layout: one file, or shards with an index."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -13,15 +14,31 @@ LAYOUTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.b
 READABLE = (torch.float32, torch.bfloat16, torch.float16)
 # Pages of a mapped file count as resident once read; after this many bytes the file is mapped afresh.
 REMAP_BYTES = 512 * 1024 * 1024
+MOST_SHARDS = 4096
+SHARD = re.compile(r"(?P<stem>model|pytorch_model)-\d{5,6}-of-(?P<total>\d{5,6})(?P<suffix>\.safetensors|\.bin)")
+OTHER_FOLDER = "give the folder that holds config.json and the weights"
+# Files of training runs and of adapters, and what makes weights of them.
+OTHER_WEIGHTS = {
+    "zero_to_fp32.py": "run zero_to_fp32.py in it, which makes pytorch_model.bin of DeepSpeed's states",
+    "global_step*": "make pytorch_model.bin of DeepSpeed's states with its zero_to_fp32.py",
+    "adapter_model.*": "merge the adapter into its base model (merge_and_unload of peft) and save that",
+    "*.gguf": "give the checkpoint that the GGUF file was made from",
+    "*.pth": "save the model with save_pretrained, which gives one of these files",
+    "*.pt": "save the model with save_pretrained, which gives one of these files",
+}
 LONGEST_NAME = 255  # bytes; asked for a longer one, a file system gives an error instead of a no
 
 
 class WeightFolder:
     """Tensors by name, read one at a time; at most one shard is open, and a bounded part of it resident."""
 
-    def __init__(self, folder: Path) -> None:
-        """Reads names and shapes only. Raises CheckpointError where a file is missing, damaged or hostile."""
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        """Reads names and shapes only. `prefix`: given to every name, where a file leaves it out.
+
+        Raises CheckpointError where a file is missing, damaged or hostile.
+        """
         self.folder = folder
+        self._prefix = prefix
         self._files: dict[str, Path] = {}
         self._infos: dict[str, TensorInfo] = {}
         for path, names in _weight_files(folder).items():
@@ -31,9 +48,9 @@ class WeightFolder:
                     raise CheckpointError(f"{path}: does not hold {name}, which the index says it does; copy it again")
             for name, info in infos.items():
                 # A name in two shards is read from the one the index gives.
-                if name not in self._files or name in names:
-                    self._files[name] = path
-                    self._infos[name] = info
+                if prefix + name not in self._files or name in names:
+                    self._files[prefix + name] = path
+                    self._infos[prefix + name] = info
         self._open_path: Path | None = None
         self._open_tensors: dict[str, torch.Tensor] = {}
         self._read_bytes = 0
@@ -64,7 +81,7 @@ class WeightFolder:
             self.release()
             self._open_tensors = dict(read_tensors(path))
             self._open_path = path
-        copy = self._open_tensors[name].detach().clone(memory_format=torch.contiguous_format)
+        copy = self._open_tensors[name.removeprefix(self._prefix)].detach().clone(memory_format=torch.contiguous_format)
         self._read_bytes += copy.nbytes
         return copy
 
@@ -85,10 +102,30 @@ def _weight_files(folder: Path) -> dict[Path, set[str]]:
         if not path.is_file():
             continue
         return _indexed_shards(path) if layout.endswith(".json") else {path: set()}
+    if shards := _unindexed_shards(folder):
+        return shards
+    hint = next((hint for pattern, hint in OTHER_WEIGHTS.items() if any(folder.glob(pattern))), OTHER_FOLDER)
     raise CheckpointError(
-        f"{folder}: has no weights, expected {LAYOUTS[2]}, {LAYOUTS[0]} or shards with {LAYOUTS[3]}; "
-        "give the folder that holds config.json and the weights"
+        f"{folder}: has no weights, expected {LAYOUTS[2]}, {LAYOUTS[0]} or shards with {LAYOUTS[3]}; {hint}"
     )
+
+
+def _unindexed_shards(folder: Path) -> dict[Path, set[str]]:
+    """Shards that say themselves how many they are; none where there are none. CheckpointError: some are missing."""
+    names = sorted(path.name for path in folder.iterdir() if SHARD.fullmatch(path.name))
+    if not names:
+        return {}
+    stem, digits, suffix = SHARD.fullmatch(names[0]).group("stem", "total", "suffix")  # type: ignore[union-attr]
+    if int(digits) > MOST_SHARDS:
+        raise CheckpointError(f"{folder / names[0]}: names {digits} shards, expected at most {MOST_SHARDS}")
+    wanted = [f"{stem}-{number:0{len(digits)}d}-of-{digits}{suffix}" for number in range(1, int(digits) + 1)]
+    missing = [name for name in wanted if name not in names]
+    if missing or not wanted:
+        raise CheckpointError(
+            f"{folder}: has neither an index nor all of the shards: {len(missing)} of {len(wanted)} are missing, the first "
+            f"{missing[0] if missing else names[0]}; copy the complete checkpoint"
+        )
+    return {folder / name: set() for name in wanted}
 
 
 def _indexed_shards(index: Path) -> dict[Path, set[str]]:

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
+from glus_edge.export.checkpoint.finite import check_finite
 from glus_edge.export.language.matrix_encoding import BlockSource, encode_matrix, rounded_blocks
-from glus_edge.export.language.quantise import check_finite
 from glus_edge.export.language.tensor_store import EncodedTensor, StoredTensor, TensorStore
 from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from glus_edge.export.checkpoint.finite import check_finite
 from glus_edge.export.language.quantise import (
     Int4Blocks,
-    check_finite,
     int4_block_size,
     int4_from_weights,
     int8_from_weights,

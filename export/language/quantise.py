@@ -3,7 +3,6 @@
 Works on slices of a matrix [K, N] (K input channels, N output channels), so that a large matrix needs little memory.
 """
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -75,20 +74,6 @@ def weights_from_int4(blocks: Int4Blocks, block: int) -> NDArray[np.float32]:
     count, columns = blocks.scales.shape
     grouped = values.reshape(count, block, columns) * blocks.scales.astype(np.float32)[:, None]
     return grouped.reshape(count * block, columns)
-
-
-def check_finite(name: str, weights: torch.Tensor, dtype: np.dtype[np.floating]) -> None:
-    """Raises CheckpointError naming a tensor that holds NaN, infinity, or a value beyond `dtype`."""
-    low, high = (bound.item() for bound in weights.aminmax())
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise CheckpointError(
-            f"{name}: holds NaN or infinity, expected finite weights; the checkpoint is damaged, copy it again"
-        )
-    bound = float(np.finfo(dtype).max)
-    if max(-low, high) > bound:
-        raise CheckpointError(
-            f"{name}: holds {max(-low, high):g}, expected at most {bound:g} for {dtype}; export with fp32"
-        )
 
 
 def _stored_scales(scales: torch.Tensor, dtype: np.dtype[np.floating]) -> NDArray[np.floating]:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
-from glus_edge.export.language.quantise import INT8_MAXIMUM, check_finite
+from glus_edge.export.checkpoint.finite import check_finite
+from glus_edge.export.language.quantise import INT8_MAXIMUM
 from glus_edge.runtime.bundle.token_embedding import SCALE, VALUES, record_type
 
 NAME = "model.embed_tokens.weight"

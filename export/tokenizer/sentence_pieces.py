@@ -6,6 +6,7 @@ from typing import Any
 import sentencepiece
 from sentencepiece import sentencepiece_model_pb2
 
+from glus_edge.export.checkpoint.file_kind import check_file_kind
 from glus_edge.runtime.errors import CheckpointError
 
 SPACE = "\u2581"  # sentencepiece's own sign for a space
@@ -27,6 +28,7 @@ class SentencePieces:
     @classmethod
     def read(cls, path: Path) -> "SentencePieces":
         """Read tokenizer.model. Raises CheckpointError when it is missing, damaged, or not LLaMA-style."""
+        check_file_kind(path)
         try:
             if not (content := path.read_bytes()):  # which sentencepiece would take for no model at all
                 raise CheckpointError(f"{path}: is empty, expected the sentencepiece model; copy it again")

@@ -1,9 +1,11 @@
 """clip_encoder: CLIP's vision transformer up to the layer before the last, pooled and projected into language tokens."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
+from glus_edge.export.checkpoint.finite import check_finite
 from glus_edge.export.checkpoint.vision_tower import PREFIX, VisionConfig, VisionTower
 from glus_edge.export.vision.layers import Float32LayerNorm, FusedHeads, Gelu
 
@@ -23,15 +25,18 @@ class ClipEncoder(nn.Module):
 
     @classmethod
     def load(cls, tower: VisionTower, checkpoint: Checkpoint) -> "ClipEncoder":
-        """The encoder with the tower's weights and the checkpoint's projector, float32."""
+        """The encoder with the tower's weights and the checkpoint's projector, float32. CheckpointError: not finite."""
         encoder = cls(tower.config, checkpoint.config.hidden_size)
         with torch.no_grad():
             for name, parameter in encoder.named_parameters():
                 if name.startswith("mm_projector."):
-                    parameter.copy_(checkpoint.tensor("model." + name))
+                    stored = "model." + name
+                    weights = checkpoint.tensor(stored)
                 else:
-                    stored = "encoder." + name if name.startswith("layers.") else name
-                    parameter.copy_(tower.weights.tensor(PREFIX + stored))
+                    stored = PREFIX + ("encoder." + name if name.startswith("layers.") else name)
+                    weights = tower.weights.tensor(stored)
+                check_finite(stored, weights, np.dtype("float32"))
+                parameter.copy_(weights)
         tower.weights.release()
         return encoder.eval()
 

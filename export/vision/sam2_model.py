@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck, ImageEncoder
@@ -12,6 +13,7 @@ from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import SAM2Base
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
+from glus_edge.export.checkpoint.finite import check_finite
 from glus_edge.runtime.errors import CheckpointError
 
 PREFIX = "model.visual_model."
@@ -87,13 +89,17 @@ def build_sam2(config: dict[str, Any]) -> SAM2Base:
 def load_weights(model: SAM2Base, checkpoint: Checkpoint, reference_gamma: bool = False) -> None:
     """Fills `model` with the float32 values of the checkpoint, whose names and shapes have been checked.
 
+    CheckpointError: one is not finite.
+
     `reference_gamma` sets the fuser's layer scale to 1e-6, which is what the reference's inference script runs with;
     the default is the trained value of the checkpoint.
     """
     with torch.no_grad():
         for name, parameter in model.state_dict().items():
             if PREFIX + name in checkpoint and not name.startswith(UNUSED_PREFIXES):
-                parameter.copy_(checkpoint.tensor(PREFIX + name))
+                weights = checkpoint.tensor(PREFIX + name)
+                check_finite(PREFIX + name, weights, np.dtype("float32"))
+                parameter.copy_(weights)
         if reference_gamma:
             for layer in model.memory_encoder.fuser.layers:
                 layer.gamma.fill_(REFERENCE_GAMMA)

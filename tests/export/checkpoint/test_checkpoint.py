@@ -3,6 +3,7 @@ import pickle
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
 from glus_edge.export.checkpoint.weight_folder import WeightFolder
@@ -254,3 +255,79 @@ def test_grouped_query_attention_and_left_out_settings_have_their_defaults(tmp_p
 def test_settings_of_either_generation_of_transformers_are_read(tmp_path, changes, theta):
     path = files.single_bin(tmp_path / "c", files.golden_weights(), files.golden_config() | changes)
     assert Checkpoint.open(path).config.rope_theta == theta
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 4, 5])
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_of_another_protocol_is_named(tmp_path, protocol, zipped):
+    path = files.folder(tmp_path / "c")
+    torch.save(
+        {"a": torch.zeros(3)},
+        path / "pytorch_model.bin",
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=zipped,
+    )
+    name = "0 or 1" if protocol < 2 else protocol
+    refused(path, f"pytorch_model.bin: was saved with pickle protocol {name}, expected 2", "safetensors")
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a21\nsize 9976634558\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["pytorch_model.bin", "model.safetensors", "config.json", "pytorch_model.bin.index.json"]
+)
+def test_a_git_lfs_pointer_in_the_place_of_a_file_is_named(tmp_path, name):
+    path = files.folder(tmp_path / "c")
+    (path / name).write_text(LFS)
+    refused(path, f"{name}: is a Git LFS pointer", "git lfs pull")
+
+
+def test_a_web_page_in_the_place_of_a_file_is_named(tmp_path):
+    path = files.folder(tmp_path / "c")
+    (path / "pytorch_model.bin").write_text("<!DOCTYPE html><html>sign in")
+    refused(path, "pytorch_model.bin: is a web page", "download it again")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_named_and_does_not_hang(tmp_path):
+    path = files.single_bin(tmp_path / "c", files.golden_weights())
+    (path / "pytorch_model.bin").unlink()
+    os.mkfifo(path / "pytorch_model.bin")
+    refused(path, "has no weights")
+    files.write_index(path, {"lm_head.weight": "pytorch_model.bin"})
+    refused(path, "pytorch_model.bin")
+
+
+@pytest.mark.parametrize("suffix", ["bin", "safetensors"])
+def test_shards_without_an_index_are_read(tmp_path, suffix):
+    weights = files.golden_weights()
+    path = files.folder(tmp_path / "c")
+    names, stem = list(weights), {"bin": "pytorch_model", "safetensors": "model"}[suffix]
+    for number in range(3):
+        part = {name: weights[name].contiguous() for name in names[number::3]}
+        save = torch.save if suffix == "bin" else save_file
+        save(part, path / f"{stem}-{number + 1:05d}-of-00003.{suffix}")
+    checkpoint = Checkpoint.open(path)
+    assert set(checkpoint.names()) == set(names)
+    assert all(torch.equal(checkpoint.tensor(name), weights[name]) for name in names[:9])
+
+
+def test_of_shards_without_an_index_the_missing_ones_are_named(tmp_path):
+    path = files.folder(tmp_path / "c")
+    torch.save({"a": torch.zeros(1)}, path / "pytorch_model-00002-of-00003.bin")
+    refused(path, "neither an index nor all of the shards", "2 of 3", "pytorch_model-00001-of-00003.bin")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("zero_to_fp32.py", "run zero_to_fp32.py"), ("adapter_model.safetensors", "merge_and_unload"), ("a.gguf", "GGUF")],
+)
+def test_a_folder_of_other_weights_is_told_how_to_make_these_of_them(tmp_path, name, advice):
+    path = files.folder(tmp_path / "c")
+    (path / name).touch()
+    refused(path, "has no weights", advice)
+
+
+def test_a_tensor_that_repeats_few_values_is_refused(tmp_path):
+    weights = files.golden_weights() | {"model.norm.weight": torch.zeros(1).expand(1 << 34)}
+    refused(files.single_bin(tmp_path / "c", weights), "model.norm.weight", "expanded")

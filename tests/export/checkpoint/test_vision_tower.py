@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import CLIPConfig, CLIPModel
 
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
@@ -87,6 +88,10 @@ def test_a_whole_clip_with_a_flat_preprocessor_file_gives_the_same_tokens_as_tra
         ({"preprocessor_config": {"crop_size": {"height": 56, "width": 48}}}, ("crop_size", "one side")),
         ({"preprocessor_config": {"crop_size": 48}}, ("crop_size", "image_size 56")),
         ({"preprocessor_config": {"size": {"shortest_edge": 64}}}, ("size", "image_size 56")),
+        ({"preprocessor_config": {"size": {"height": 56, "width": 56}}}, ("size", "shortest_edge")),
+        ({"preprocessor_config": {"do_pad": True}}, ("do_pad", "false")),
+        ({"preprocessor_config": {"image_processor_type": "SiglipImageProcessor"}}, ("image_processor_type", "CLIP")),
+        ({"config": {"model_type": "siglip_vision_model"}}, ("model_type", "clip")),
         ({"preprocessor_config": {"do_center_crop": False}}, ("do_center_crop", "true")),
         ({"preprocessor_config": {"resample": 2}}, ("resample", "3")),
         ({"preprocessor_config": {"rescale_factor": 1.0}}, ("rescale_factor", "1/255")),
@@ -112,5 +117,42 @@ def test_missing_files_are_named(tmp_path):
         VisionTower.open(tmp_path / "nowhere")
     path = copied(tmp_path)
     (path / "preprocessor_config.json").unlink()
-    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: cannot be read"):
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json: does not exist"):
         VisionTower.open(path)
+
+
+def test_a_vision_model_as_transformers_5_saves_it_gives_the_same_tokens(tmp_path):
+    path = copied(tmp_path)
+    weights = torch.load(path / "pytorch_model.bin", weights_only=True)
+    (path / "pytorch_model.bin").unlink()
+    save_file(
+        {name.removeprefix("vision_model."): tensor for name, tensor in weights.items()}, path / "model.safetensors"
+    )
+    settings = json.loads((path / "preprocessor_config.json").read_text())
+    (path / "preprocessor_config.json").unlink()
+    settings |= {"image_processor_type": "CLIPImageProcessorFast", "data_format": "channels_first", "do_pad": None}
+    (path / "processor_config.json").write_text(
+        json.dumps({"image_processor": settings, "processor_class": "CLIPProcessor"})
+    )
+    new, old = VisionTower.open(path), VisionTower.open(files.GOLDEN / "clip")
+    assert new.image == old.image
+    modules = [ClipEncoder.load(tower, golden_checkpoint()).state_dict() for tower in (new, old)]
+    assert all(torch.equal(tensor, modules[1][name]) for name, tensor in modules[0].items())
+
+
+def test_a_processor_file_without_pixels_is_named(tmp_path):
+    path = copied(tmp_path)
+    (path / "preprocessor_config.json").unlink()
+    (path / "processor_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"processor_config\.json: image_processor: got nothing"):
+        VisionTower.open(path)
+
+
+@pytest.mark.parametrize("name", ["vision_model.encoder.layers.1.mlp.fc1.bias", "vision_model.pre_layrnorm.weight"])
+def test_a_weight_that_is_not_finite_is_named(tmp_path, name):
+    path = copied(tmp_path)
+    weights = torch.load(path / "pytorch_model.bin", weights_only=True)
+    weights[name][0] = float("inf")
+    torch.save(weights, path / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=f"{name}: holds NaN or infinity"):
+        ClipEncoder.load(VisionTower.open(path), golden_checkpoint())

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
+from glus_edge.export.checkpoint.finite import check_finite
 from glus_edge.export.language.quantise import (
-    check_finite,
     int4_block_size,
     int4_from_weights,
     int8_from_weights,
