@@ -4,12 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import sentencepiece
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from sentencepiece import sentencepiece_model_pb2
 
 from glus_edge.export.checkpoint.file_kind import check_file_kind
 from glus_edge.runtime.errors import CheckpointError
 
 SPACE = "\u2581"  # sentencepiece's own sign for a space
+LONGEST_PIECE = 256  # letters; LLaMA's longest has 16
+LARGEST_FILE = 64 * 1024 * 1024  # bytes; LLaMA's has half a million
+# What sentencepiece and protobuf raise for bytes that are no model.
+DAMAGED = (RuntimeError, ValueError, TypeError, IndexError, DecodeError)
 BPE = 2  # TrainerSpec.ModelType
 _PROTOCOL: Any = sentencepiece_model_pb2  # its classes are made at run time, out of a type checker's sight
 NORMAL, UNKNOWN, CONTROL, BYTE = 1, 2, 3, 6  # SentencePiece.Type
@@ -21,6 +26,10 @@ class SentencePieces:
     def __init__(self, path: Path, content: bytes) -> None:
         self._processor = sentencepiece.SentencePieceProcessor(model_proto=content)
         self._model = _PROTOCOL.ModelProto.FromString(content)
+        if not all(
+            isinstance(p.piece, str) for p in self._model.pieces
+        ):  # protobuf gives bytes where they are no UTF-8
+            raise ValueError("a piece is no UTF-8")
         self._check(path)
         self._scores = {p.piece: p.score for p in self._model.pieces if p.type == NORMAL}
         self._check_merges(path)
@@ -32,14 +41,17 @@ class SentencePieces:
         try:
             if not (content := path.read_bytes()):  # which sentencepiece would take for no model at all
                 raise CheckpointError(f"{path}: is empty, expected the sentencepiece model; copy it again")
+            if len(content) > LARGEST_FILE:
+                raise CheckpointError(f"{path}: got {len(content)} bytes, expected at most {LARGEST_FILE}")
             return cls(path, content)
         except OSError as error:
             raise CheckpointError(
                 f"{path}: {error.strerror}, expected the sentencepiece model; copy it from the checkpoint"
             ) from error
-        except RuntimeError as error:  # what sentencepiece raises for bytes that are no model
+        except DAMAGED as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0]
             raise CheckpointError(
-                f"{path}: not a sentencepiece model ({error}), expected tokenizer.model; copy it again"
+                f"{path}: not a sentencepiece model ({first[:160]}), expected tokenizer.model; copy it again"
             ) from error
 
     @property
@@ -100,6 +112,7 @@ class SentencePieces:
             ("remove_extra_whitespaces", normaliser.remove_extra_whitespaces, False),
             ("escape_whitespaces", normaliser.escape_whitespaces, True),
             ("treat_whitespace_as_suffix", trainer.treat_whitespace_as_suffix, False),
+            ("longest piece", max((len(p.piece) for p in self._model.pieces), default=0) > LONGEST_PIECE, False),
             ("piece types", {p.type for p in self._model.pieces} - {NORMAL, UNKNOWN, CONTROL, BYTE}, set()),
             ("<s>", self._processor.id_to_piece(self.begin_id) if self.begin_id >= 0 else "none", "<s>"),
             ("</s>", self._processor.id_to_piece(self.end_id) if self.end_id >= 0 else "none", "</s>"),

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
 
-from glus_edge.export.tokenizer.sentence_pieces import SPACE, SentencePieces
+from glus_edge.export.tokenizer.sentence_pieces import SPACE
 from glus_edge.export.tokenizer.special_tokens import SpecialToken, special_tokens
+from glus_edge.export.tokenizer.vocabulary import Vocabulary, read_vocabulary
 from glus_edge.runtime.bundle.manifest import PromptSettings
 from glus_edge.runtime.errors import CheckpointError
 from glus_edge.runtime.language.conversation import Conversation
@@ -31,11 +32,12 @@ CHECKED_SENTENCES = (
 def write_tokenizer(checkpoint_dir: Path, path: Path) -> PromptSettings:
     """Write `path` from the checkpoint's tokenizer files; return the prompt settings with this checkpoint's ids.
 
-    Reads tokenizer.model, added_tokens.json, special_tokens_map.json and tokenizer_config.json. The result is compared
-    with sentencepiece on prompts of several sentences. Raises CheckpointError for a file that is missing or unreadable,
+    Reads tokenizer.model, or tokenizer.json where there is none, and added_tokens.json, special_tokens_map.json and
+    tokenizer_config.json as far as they are there. The result is compared with the library of the file that was read on
+    prompts of several sentences. Raises CheckpointError for a file that is missing or unreadable,
     a tokenizer of another kind (unigram, normalising, no [SEG]) or an id that differs.
     """
-    pieces = SentencePieces.read(checkpoint_dir / "tokenizer.model")
+    pieces = read_vocabulary(checkpoint_dir)
     specials = special_tokens(checkpoint_dir, pieces)
     tokenizer = _tokenizer(pieces, specials)
     ids = {special.content: special.id for special in specials}
@@ -46,11 +48,11 @@ def write_tokenizer(checkpoint_dir: Path, path: Path) -> PromptSettings:
         reserved=tuple(dict.fromkeys((*defaults.reserved, *ids))),
     )
     _check(tokenizer, pieces, specials, prompt)
-    tokenizer.save(str(path))
+    path.write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     return prompt
 
 
-def _tokenizer(pieces: SentencePieces, specials: list[SpecialToken]) -> Tokenizer:
+def _tokenizer(pieces: Vocabulary, specials: list[SpecialToken]) -> Tokenizer:
     tokenizer = Tokenizer(
         models.BPE(
             vocab=pieces.vocabulary(),
@@ -67,13 +69,13 @@ def _tokenizer(pieces: SentencePieces, specials: list[SpecialToken]) -> Tokenize
     )
     for special in specials:
         record = AddedToken(
-            special.content, normalized=False, lstrip=special.strips, rstrip=special.strips, special=True
+            special.content, normalized=False, lstrip=special.lstrip, rstrip=special.rstrip, special=True
         )
         tokenizer.add_special_tokens([record])
     return tokenizer
 
 
-def _check(tokenizer: Tokenizer, pieces: SentencePieces, specials: list[SpecialToken], prompt: PromptSettings) -> None:
+def _check(tokenizer: Tokenizer, pieces: Vocabulary, specials: list[SpecialToken], prompt: PromptSettings) -> None:
     for special in specials:
         if tokenizer.token_to_id(special.content) != special.id:
             raise CheckpointError(
@@ -92,7 +94,7 @@ def _check(tokenizer: Tokenizer, pieces: SentencePieces, specials: list[SpecialT
                 if got.tolist() != expected.tolist():
                     raise CheckpointError(
                         f"tokenizer: a prompt of {sentence!r} becomes {got.tolist()}, expected {expected.tolist()} as "
-                        "sentencepiece says; this vocabulary cannot be written as tokenizer.json"
+                        "its own library says; this vocabulary cannot be written as tokenizer.json"
                     )
 
 
@@ -101,9 +103,9 @@ class _Encoded(NamedTuple):
 
 
 class _SlowTokenizer:
-    """sentencepiece behind the one verb that a conversation needs of a tokenizer."""
+    """The vocabulary's own library behind the one verb that a conversation needs of a tokenizer."""
 
-    def __init__(self, pieces: SentencePieces, specials: list[SpecialToken]) -> None:
+    def __init__(self, pieces: Vocabulary, specials: list[SpecialToken]) -> None:
         self._pieces, self._specials = pieces, specials
 
     def encode(self, text: str, add_special_tokens: bool) -> _Encoded:
@@ -111,8 +113,8 @@ class _SlowTokenizer:
         return _Encoded(encode_as_reference(text, self._pieces, self._specials))
 
 
-def encode_as_reference(text: str, pieces: SentencePieces, specials: list[SpecialToken]) -> list[int]:
-    """The ids of the slow tokenizer, without <s>: split at the specials, strip, encode every part by sentencepiece."""
+def encode_as_reference(text: str, pieces: Vocabulary, specials: list[SpecialToken]) -> list[int]:
+    """The ids of the slow tokenizer, without <s>: split at the specials, strip, encode every part by the library."""
     parts: list[str | SpecialToken] = [text]
     for special in sorted(specials, key=lambda each: -len(each.content)):
         parts = [cut for part in parts for cut in ([part] if isinstance(part, SpecialToken) else _cut(part, special))]
@@ -123,8 +125,8 @@ def encode_as_reference(text: str, pieces: SentencePieces, specials: list[Specia
             continue
         before = parts[index - 1] if index else None
         after = parts[index + 1] if index + 1 < len(parts) else None
-        left = part.lstrip() if isinstance(before, SpecialToken) and before.strips else part
-        ids += pieces.encode(left.rstrip() if isinstance(after, SpecialToken) and after.strips else left)
+        left = part.lstrip() if isinstance(before, SpecialToken) and before.rstrip else part
+        ids += pieces.encode(left.rstrip() if isinstance(after, SpecialToken) and after.lstrip else left)
     return ids
 
 

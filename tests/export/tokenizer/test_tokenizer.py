@@ -191,6 +191,133 @@ def test_roles_that_no_file_names_are_the_usual_tokens_and_keep_their_spaces(tmp
         assert tokenizer.encode(text, add_special_tokens=False).ids == Slow(models()[0]).encode(text)
 
 
+def unreadable_piece() -> bytes:
+    """A piece that is no UTF-8."""
+    piece = "▁the".encode()
+    assert piece in models()[0]
+    return models()[0].replace(piece, b"\xff\xfe" + piece[2:], 1)
+
+
+def saved_by_transformers(folder: Path, **settings: Any) -> None:
+    """The golden tokenizer as a current transformers saves it: a fast one, without tokenizer.model."""
+    from transformers import LlamaTokenizerFast
+
+    LlamaTokenizerFast.from_pretrained(str(GOLDEN / "checkpoint"), **settings).save_pretrained(folder)
+    for name in ("tokenizer.model", "added_tokens.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def ids_of_prompts(folder: Path) -> list[list[int]]:
+    """Of the golden prompts, by the tokenizer written from `folder`."""
+    written = folder / "written.json"
+    write_tokenizer(folder, written)
+    tokenizer = Tokenizer.from_file(str(written))
+    texts = [piece for step in (0, 1, 4) for piece in PROMPTS[step].split("<image>")]
+    texts += ["a [SEG] b </s> c <s> d", "é 猫🐒"]
+    return [tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+
+
+@cache
+def golden_ids() -> list[list[int]]:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as name:
+        checkpoint_files(Path(name), models()[0])
+        return ids_of_prompts(Path(name))
+
+
+@pytest.mark.parametrize("kept", [(), ("tokenizer_config.json",), ("special_tokens_map.json",)])
+def test_tokenizer_json_gives_the_same_ids_with_few_files_beside_it(tmp_path: Path, kept: tuple[str, ...]) -> None:
+    saved_by_transformers(tmp_path, legacy=True)
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        if name not in kept:
+            (tmp_path / name).unlink()
+    assert ids_of_prompts(tmp_path) == golden_ids()
+
+
+def test_a_tokenizer_json_whose_spaces_are_made_before_the_cut_gives_the_same_ids(tmp_path: Path) -> None:
+    saved_by_transformers(tmp_path, legacy=True)
+    (tmp_path / "tokenizer_config.json").unlink()
+    path = tmp_path / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["normalizer"] = None
+    values["pre_tokenizer"] = {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "first", "split": False}
+    path.write_text(json.dumps(values))
+    assert ids_of_prompts(tmp_path) == golden_ids()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": None}, "model"),
+        ({"model": {"type": "WordLevel", "vocab": {"a": 0}}}, "BPE"),
+        ({"model": {"type": "BPE", "vocab": {"<unk>": 0, "<s>": 1, "a": 5}, "fuse_unk": True, "merges": []}}, "gaps"),
+        ({"model": {"type": "BPE", "vocab": {"<unk>": 0}, "byte_fallback": True, "merges": []}}, "has no <s>"),
+        ({"normalizer": {"type": "NFKC"}}, "normalizer"),
+        ({"pre_tokenizer": {"type": "ByteLevel"}, "normalizer": None}, "pre_tokenizer"),
+        ({"decoder": {"type": "NoSuch"}}, "tokenizers library"),
+    ],
+)
+def test_a_tokenizer_json_of_another_kind_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    saved_by_transformers(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(CheckpointError, match=re.escape(words)) as caught:
+        write_tokenizer(tmp_path, tmp_path / "written.json")
+    assert "\n" not in str(caught.value)
+    assert "tokenizer.json" in str(caught.value)
+
+
+def test_added_tokens_that_are_pieces_too_are_read(tmp_path: Path) -> None:
+    checkpoint_files(tmp_path, models()[0])
+    path = tmp_path / "added_tokens.json"
+    path.write_text(json.dumps({"<unk>": 0, "<s>": 1, "</s>": 2} | json.loads(path.read_text())))
+    assert ids_of_prompts(tmp_path) == golden_ids()
+
+
+def test_a_slow_tokenizer_as_current_transformers_saves_it_gives_the_same_ids(tmp_path: Path) -> None:
+    from transformers import LlamaTokenizer
+
+    LlamaTokenizer.from_pretrained(str(GOLDEN / "checkpoint"), legacy=True).save_pretrained(tmp_path)
+    (tmp_path / "added_tokens.json").unlink()
+    assert "added_tokens_decoder" in json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert ids_of_prompts(tmp_path) == golden_ids()
+
+
+RECORD = {"single_word": False, "special": True, "normalized": True}
+
+
+def ids_around_segment(folder: Path) -> list[int]:
+    write_tokenizer(folder, folder / "tokenizer.json")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    ids: list[int] = tokenizer.encode("a [SEG] b", add_special_tokens=False).ids
+    return ids
+
+
+def expected_around_segment(left: bool, right: bool) -> list[int]:
+    plain = sentencepiece.SentencePieceProcessor(model_proto=models()[0])
+    return [*plain.encode("a" if left else "a "), 448, *plain.encode("b" if right else " b")]
+
+
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize(("left", "right"), [(True, False), (False, True), (True, True), (False, False)])
+def test_a_record_of_a_special_token_says_which_spaces_it_swallows(
+    tmp_path: Path, file: str, left: bool, right: bool
+) -> None:
+    checkpoint_files(tmp_path, models()[0])
+    record = RECORD | {"content": "[SEG]", "lstrip": left, "rstrip": right}
+    edit(file, additional_special_tokens=[record])(tmp_path)
+    assert ids_around_segment(tmp_path) == expected_around_segment(left, right)
+
+
+@pytest.mark.parametrize(("left", "right"), [(True, False), (False, True), (True, True)])
+def test_a_newer_record_that_names_a_side_is_followed(tmp_path: Path, left: bool, right: bool) -> None:
+    checkpoint_files(tmp_path, models()[0])
+    record = RECORD | {"content": "[SEG]", "lstrip": left, "rstrip": right}
+    edit("tokenizer_config.json", added_tokens_decoder={"448": record})(tmp_path)
+    assert ids_around_segment(tmp_path) == expected_around_segment(left, right)
+
+
 def edit(name: str, **changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / name
@@ -227,7 +354,7 @@ def without_letter() -> bytes:
         (lambda folder: (folder / "tokenizer.model").unlink(), "tokenizer.model"),
         (lambda folder: (folder / "tokenizer.model").write_bytes(b"no model"), "not a sentencepiece model"),
         (lambda folder: (folder / "tokenizer.model").write_bytes(b""), "is empty"),
-        (lambda folder: (folder / "added_tokens.json").unlink(), "added_tokens.json"),
+        (lambda folder: (folder / "added_tokens.json").unlink(), "no [SEG]"),
         (lambda folder: (folder / "added_tokens.json").write_text("{"), "added_tokens.json"),
         (lambda folder: (folder / "added_tokens.json").write_text("[]"), "added_tokens.json"),
         (lambda folder: (folder / "added_tokens.json").write_text("{}"), "[SEG]"),
@@ -238,7 +365,20 @@ def without_letter() -> bytes:
         (edit("tokenizer_config.json", add_eos_token=True), "add_eos_token"),
         (edit("special_tokens_map.json", eos_token="<end>"), "<end>"),
         (edit("special_tokens_map.json", eos_token=["</s>"]), "eos_token"),
-        (edit("special_tokens_map.json", eos_token={"content": "</s>", "lstrip": True}), "one side"),
+        (edit("special_tokens_map.json", eos_token={"content": "</s>", "single_word": True}), "single_word"),
+        (edit("special_tokens_map.json", additional_special_tokens=["[NONE]"]), "[NONE]"),
+        (edit("tokenizer_config.json", add_prefix_space=False), "add_prefix_space"),
+        (edit("tokenizer_config.json", do_lower_case=True), "do_lower_case"),
+        (edit("tokenizer_config.json", added_tokens_decoder={"448": {"content": "[OTHER]"}}), "consecutive"),
+        (edit("tokenizer_config.json", added_tokens_decoder={"7": {"content": "[SEG]"}}), "[SEG]"),
+        (edit("tokenizer_config.json", added_tokens_decoder={"x": {"content": "[SEG]"}}), "added_tokens_decoder"),
+        (edit("tokenizer_config.json", added_tokens_decoder=[]), "added_tokens_decoder"),
+        (edit("added_tokens.json", **{"<s>": 5}), "<s>"),
+        (edit("added_tokens.json", **{"a" * 30_000_000: 451}), "letters"),
+        (edit("added_tokens.json", **{"": 451}), "letters"),
+        (edit("added_tokens.json", **{"\ud800": 451}), "letters"),
+        (lambda folder: (folder / "tokenizer.model").write_text("version https://git-lfs.github.com/spec/v1\n"), "LFS"),
+        (lambda folder: model(unreadable_piece())(folder), "not a sentencepiece model"),
         (lambda folder: model(train(model_type="unigram", vocab_size=340))(folder), "model_type"),
         (lambda folder: model(train(normalization_rule_name="nmt_nfkc"))(folder), "precompiled_charsmap"),
         (lambda folder: model(train(remove_extra_whitespaces=True))(folder), "remove_extra_whitespaces"),
