@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
 from glus_edge.runtime.backends.engine import Engine, check_tensors
+from glus_edge.runtime.backends.onnxruntime_errors import ERRORS, first_line, loading
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.external_data import external_files
 from glus_edge.runtime.device.device import Array, Device, HostDevice, host_array
-from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.errors import BundleError, EngineError
 from glus_edge.runtime.onnx_rewrite.external_data import model_with_external_file
 from glus_edge.runtime.onnx_rewrite.fused_rotary import language_model_with_fused_rotary
 from glus_edge.runtime.utils.machine import thread_count
@@ -23,6 +23,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 # int8 matrices have one scale per column, but ONNX Runtime multiplies them in blocks. Its default of 32 rows is slow:
 # 110 x 1024 x 1024 on one core, 49 ms against 12 ms with 128 at accuracy 4, and 54 against 16 at accuracy 1.
 _INT8_BLOCK = "128"
+_SHAPES_SHOWN = 4  # the language model has two inputs a layer more
 _INSTALL = {"cpu": "pip install onnxruntime", "cuda": "pip install onnxruntime-gpu"}
 
 
@@ -51,17 +52,20 @@ class OnnxRuntimeEngine:
         """See Engine. Only the outputs given are fetched."""
         check_tensors(self.name, self.signature, inputs, outputs)
         binding = self._binding
-        for name, value in inputs.items():
-            array = host_array(value)
-            binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
-        for name, value in outputs.items():
-            array = host_array(value)
-            binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         try:
+            for name, value in inputs.items():
+                array = host_array(value)
+                binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
+            for name, value in outputs.items():
+                array = host_array(value)
+                binding.bind_output(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
             self._session.run_with_iobinding(binding)
-        except (ort_errors.Fail, ort_errors.InvalidArgument, ort_errors.RuntimeException) as error:
+        except ERRORS as error:
+            shapes = ", ".join(
+                f"{name} {_dimensions(value.shape)}" for name, value in [*inputs.items()][:_SHAPES_SHOWN]
+            )
             raise EngineError(
-                f"{self.name}: ONNX Runtime failed: {_first_line(error)}; export the bundle again"
+                f"{self.name}: ONNX Runtime failed on {shapes}: {first_line(error)}; export the bundle again"
             ) from error
         finally:
             binding.clear_binding_inputs()
@@ -91,7 +95,7 @@ def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.
     """How a session runs. accuracy: of the products of rounded matrices, see OnnxRuntimeOptions."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = thread_count(options.threads)
-    settings.log_severity_level = 3
+    settings.log_severity_level = 4  # what goes wrong is raised, and said once
     # Each of the six sessions has threads of its own. Spinning after a graph has run, they take the cores from the next
     # graph: measured on two cores, 7 ms a frame without and 60 to 100 ms with. Spinning that stops with each run
     # (session.force_spinning_stop) is 2 to 5% faster on idle cores, and twice as slow where anything else runs.
@@ -106,13 +110,13 @@ def session_settings(options: OnnxRuntimeOptions, accuracy: int) -> onnxruntime.
 def language_model_source(path: Path, max_positions: int, settings: onnxruntime.SessionOptions) -> bytes:
     """A language model's graph as a session on the CPU is given it; `settings` are told where its weights lie.
 
-    EngineError: it is no graph.
+    BundleError: it is no graph.
     """
     try:
         model = _model_with_real_file(path, settings)
         return language_model_with_fused_rotary(model, max_positions) or model
-    except (ValueError, LookupError) as error:
-        raise EngineError(
+    except (ValueError, LookupError, RecursionError) as error:
+        raise BundleError(
             f"{path}: not an ONNX graph as export writes it ({error}); export the bundle again"
         ) from error
 
@@ -153,12 +157,9 @@ def _session(bundle: Bundle, graph: str, options: OnnxRuntimeOptions) -> onnxrun
         positions = bundle.manifest.model.max_positions
         cpu = options.provider == "cpu"
         source = language_model_source(path, positions, settings) if cpu else _model_with_real_file(path, settings)
-    try:
-        session = onnxruntime.InferenceSession(source, settings, providers=[provider])
-    except (ort_errors.Fail, ort_errors.InvalidGraph, ort_errors.InvalidProtobuf, ort_errors.NotImplemented) as error:
-        raise EngineError(
-            f"{path}: ONNX Runtime cannot load it: {_first_line(error)}; export the bundle again"
-        ) from error
+    with loading(path):
+        # Its fallback would print to standard output, and try other providers than the one asked for.
+        session = onnxruntime.InferenceSession(source, settings, providers=[provider], enable_fallback=False)
     used = session.get_providers()
     if used[0] != provider:
         raise EngineError(f"{path}: asked for {provider}, ONNX Runtime fell back to {used[0]}; see `glus-edge doctor`")
@@ -185,12 +186,12 @@ def _check_interface(bundle: Bundle, graph: str, session: onnxruntime.InferenceS
         for tensor in expected:
             wanted = f"tensor({_ORT_TYPES[np.dtype(tensor.dtype)]})"
             if types.get(tensor.name) != wanted:
-                raise EngineError(
+                raise BundleError(
                     f"{bundle.graph_path(graph)}: {kind} {tensor.name}: got {types.get(tensor.name)}, expected {wanted}; "
                     "export the bundle again"
                 )
             if not _fits(shapes[tensor.name], tensor.shape):
-                raise EngineError(
+                raise BundleError(
                     f"{bundle.graph_path(graph)}: {kind} {tensor.name}: got {_dimensions(shapes[tensor.name])}, expected "
                     f"{_dimensions(tensor.shape)} as manifest.json has it; export the bundle again"
                 )
@@ -210,7 +211,3 @@ def _dimensions(shape: Sequence[int | str | None]) -> str:
 
 
 _ORT_TYPES = {np.dtype("float32"): "float", np.dtype("float16"): "float16", np.dtype("int32"): "int32"}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]

@@ -1,10 +1,12 @@
 """Opens a bundle: reads manifest.json, checks every file's SHA-256, gives the tokenizer and the embedding table."""
 
 import hashlib
+import os
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from glus_edge.runtime.bundle.control_flow import control_flow
 from glus_edge.runtime.bundle.external_data import external_files
 from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, Manifest, files
 from glus_edge.runtime.bundle.manifest_check import check_manifest
@@ -29,6 +31,8 @@ class Bundle:
     def open(cls, directory: str | Path) -> "Bundle":
         """Reads the manifest and verifies every file it names. BundleError: missing, newer, or damaged."""
         directory = Path(directory)
+        if os.fsencode(directory).decode("utf-8", "replace") != str(directory):
+            raise BundleError(f"{directory}: got a name that is no UTF-8, which no engine can open; rename the folder")
         manifest = read_manifest(directory)
         verify(directory, manifest)
         return cls(directory, manifest)
@@ -89,21 +93,26 @@ def read_manifest(directory: Path) -> Manifest:
 
 
 def verify(directory: Path, manifest: Manifest) -> None:
-    """Raises BundleError unless every file is as the manifest says, and no graph names a file which it does not."""
+    """Raises BundleError unless every file is as the manifest says, no graph names a file which it does not, none loops."""
     for entry in files(manifest):
         verify_file(directory, entry)
     for name, graph in manifest.graphs.items():
         path, known = directory / graph.graph.file, set() if graph.data is None else {graph.data.file}
         try:
-            unknown = external_files(path) - known
+            unknown, refused = external_files(path) - known, control_flow(path)
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror}), expected an ONNX graph") from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{path}: got no ONNX graph ({error}); export the bundle again") from error
         if unknown:
             raise BundleError(
                 f"{path}: keeps weights in {min(unknown)[:60]!r}, expected the manifest's graphs.{name}.data to name that "
                 "file; export the bundle again"
+            )
+        if refused:
+            raise BundleError(
+                f"{path}: got the operator {min(refused)}, which can run without end, expected none of control flow; "
+                "export the bundle again"
             )
 
 

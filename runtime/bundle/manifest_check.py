@@ -14,9 +14,10 @@ _LARGEST_SIZE = 1 << 24
 # What is allocated or looped over that many times; each is far beyond every model there is.
 _LARGEST = {
     "language_layers": 1 << 10,
-    "context_frames": 1 << 10,
-    "query_frames": 1 << 10,
-    "slots": 1 << 10,
+    "context_frames": 1 << 7,
+    "query_frames": 1 << 7,
+    "slots": 1 << 8,
+    "max_positions": 1 << 20,
     "clip_size": 1 << 13,
     "image_size": 1 << 13,
     "image_tokens": 1 << 14,

@@ -5,6 +5,7 @@ and its values, so that gathering a row touches one place of the file.
 """
 
 from pathlib import Path
+from tokenize import TokenError  # headers are parsed as Python
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,8 @@ class TokenEmbedding:
     def open(cls, path: Path, vocabulary_size: int, width: int) -> "TokenEmbedding":
         """Maps the file. BundleError: it is no table, or one of another size."""
         try:
-            stored: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
+            stored: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, OverflowError, RecursionError, TokenError) as error:
             raise BundleError(f"{path}: got {error}, expected a .npy table; export the bundle again") from error
         whole = stored.dtype in (np.float32, np.float16) and stored.shape == (vocabulary_size, width)
         rounded = stored.dtype == record_type(width) and stored.shape == (vocabulary_size,)

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -157,17 +158,50 @@ def test_an_embedding_table_with_a_pickle_in_it_is_not_read(copy):
 def test_a_graph_that_is_another_is_refused_before_it_runs(copy):
     shutil.copy(copy / "memory_encoder.onnx", copy / "mask_decoder.onnx")
     resign(copy, "graphs", "mask_decoder", "graph")
-    with pytest.raises(EngineError, match="mask_decoder.onnx: input features_stride_8: got None, expected tensor"):
+    with pytest.raises(BundleError, match="mask_decoder.onnx: input features_stride_8: got None, expected tensor"):
         OnnxRuntimeBackend(Bundle.open(copy)).open("mask_decoder")
 
 
 def test_a_graph_that_is_no_graph_is_refused(copy):
     (copy / "mask_decoder.onnx").write_bytes(b"not a graph")
     resign(copy, "graphs", "mask_decoder", "graph")
-    with pytest.raises(EngineError, match="mask_decoder.onnx: ONNX Runtime cannot load it"):
+    with pytest.raises(BundleError, match="mask_decoder.onnx: got no ONNX graph"):
         OnnxRuntimeBackend(Bundle.open(copy)).open("mask_decoder")
 
 
 def test_a_provider_that_is_not_there_is_an_error_and_not_another_provider(golden_bundle):
     with pytest.raises(EngineError, match="CUDAExecutionProvider: not in this ONNX Runtime"):
         OnnxRuntimeBackend(Bundle.open(golden_bundle), OnnxRuntimeOptions(provider="cuda")).open("mask_decoder")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"PK\x03\x04" + bytes(99), b"\x93NUMPY\x01\x00\x10\x00{'descr': (((((\n", b"\x93NUMPY\x02\x00"],
+    ids=["empty", "zip", "unfinished", "cut"],
+)
+def test_a_table_that_is_no_npy_is_refused(copy, content):
+    (copy / "token_embedding.npy").write_bytes(content)
+    resign(copy, "token_embedding")
+    with pytest.raises(BundleError, match="expected a .npy table"):
+        Bundle.open(copy).token_embedding()
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(copy, tmp_path):
+    named = tmp_path / os.fsdecode(b"b\xff")
+    named.symlink_to(copy)
+    with pytest.raises(BundleError, match="got a name that is no UTF-8"):
+        Bundle.open(named)
+
+
+def test_what_fails_while_running_names_the_graph_and_its_shapes(copy, monkeypatch):
+    engine = OnnxRuntimeBackend(Bundle.open(copy)).open("memory_encoder")
+    model = Bundle.open(copy).manifest.model
+    features = np.zeros((2, model.segment_width, model.grid, model.grid), np.float32)
+    masks = np.zeros((2, 1, model.mask_side, model.mask_side), np.float32)
+    slot = np.empty((2, model.memory_width, model.grid, model.grid), np.float32)
+    wrong = np.zeros((3, *masks.shape[1:]), np.float32)
+    monkeypatch.setattr("glus_edge.runtime.backends.onnxruntime_engine.check_tensors", lambda *arguments: {})
+    with pytest.raises(EngineError, match=r"memory_encoder: ONNX Runtime failed on .*mask_logits 3 x 1 x"):
+        engine.run({"conditioned_features": features, "mask_logits": wrong}, {"memory_slot": slot})
+    engine.run({"conditioned_features": features, "mask_logits": masks}, {"memory_slot": slot})
+    assert np.isfinite(slot).all()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, language_model_source
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import MASKED
-from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.onnx_rewrite.fused_rotary import language_model_with_fused_rotary
 
 pytestmark = pytest.mark.torch  # the graphs are exported first
@@ -112,5 +112,5 @@ def test_the_engine_runs_the_rewritten_graph(golden_bundle: Path, monkeypatch: p
 def test_a_file_that_is_no_graph_is_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "language_model.onnx"
     path.write_bytes(content)
-    with pytest.raises(EngineError, match=r"language_model.onnx: not an ONNX graph"):
+    with pytest.raises(BundleError, match=r"language_model.onnx: not an ONNX graph"):
         language_model_source(path, 8, onnxruntime.SessionOptions())
