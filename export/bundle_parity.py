@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 from glus_edge.export.graphs import LANGUAGE_GRAPH, Report, collect_garbage
 from glus_edge.export.language.weights import LanguageWeights
 from glus_edge.export.options import ExportOptions
+from glus_edge.export.parity.clip import check_clip
 from glus_edge.export.parity.comparison import measure_parity
 from glus_edge.export.parity.float16_range import LARGEST, LayerPeaks
 from glus_edge.export.parity.language import (
@@ -88,8 +89,7 @@ def _questions(
     model: SourceModel, prompt: PromptSettings, options: ExportOptions, folder: Path, frames: Sequence[Frame]
 ) -> LanguageQuestions:
     pixels = np.stack([clip_pixels(frame.rgb, model.modules.clip_image) for frame in frames])
-    with torch.inference_mode():
-        tokens = model.modules.clip_encoder(torch.from_numpy(pixels)).numpy()
+    tokens = check_clip(model.modules.clip_encoder, model.tower, torch.from_numpy(pixels)).numpy()
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     sizes = model.dimensions
     embedding = TokenEmbedding.open(folder / "token_embedding.npy", sizes.vocabulary_size, sizes.language_width)

@@ -59,7 +59,7 @@ def write_manifest(
         token_embedding=file("token_embedding.npy"),
         window=WindowSettings(context_frames=options.context_frames),
         memory=MemorySettings(slots=options.memory_slots),
-        provenance=provenance(options, model.tower_name) | notes,
+        provenance=provenance(options, model.tower.weights.folder.resolve().name) | notes,
     )
     (folder / "manifest.json").write_text(json.dumps(to_json(manifest), indent=2) + "\n", encoding="utf-8")
     return manifest

@@ -14,7 +14,7 @@ class SourceModel:
     """The model as it comes; the language model's weights stay in the checkpoint until they are asked for."""
 
     checkpoint: Checkpoint
-    tower_name: str
+    tower: VisionTower
     modules: TorchModules  # all graphs but the language model
     signatures: dict[str, GraphSignature]  # by graph
 
@@ -29,6 +29,4 @@ def read_model(options: ExportOptions) -> SourceModel:
     checkpoint = Checkpoint.open(options.checkpoint)
     tower = VisionTower.open(options.vision_tower_folder(checkpoint.config.vision_tower))
     modules = load_modules(checkpoint, tower, options.sam2_config, options.reference_gamma)
-    return SourceModel(
-        checkpoint, tower.weights.folder.resolve().name, modules, signatures(modules.dimensions, options.compute)
-    )
+    return SourceModel(checkpoint, tower, modules, signatures(modules.dimensions, options.compute))

@@ -54,8 +54,8 @@ class VisionTower:
         """Raises CheckpointError where a file is missing or hostile, or a setting or tensor is not CLIP's."""
         if not folder.is_dir():
             raise CheckpointError(f"vision tower {folder}: is not a folder; give the CLIP folder with --vision-tower")
-        config = _config(JsonObject.read(folder / "config.json"))
-        image = _image_settings(_preprocessor(folder), config)
+        config = vision_config(JsonObject.read(folder / "config.json"))
+        image = image_settings(_preprocessor(folder), config)
         weights = WeightFolder(folder)
         if CLASS_EMBEDDING in weights:  # as transformers 5 saves a vision model alone
             weights = WeightFolder(folder, PREFIX)
@@ -102,7 +102,8 @@ def vision_shapes(config: VisionConfig) -> Shapes:
     return shapes
 
 
-def _config(whole: JsonObject) -> VisionConfig:
+def vision_config(whole: JsonObject) -> VisionConfig:
+    """The sizes of a CLIP folder's config.json. Raises CheckpointError naming the key of what is not followed."""
     config = whole.child("vision_config") or whole
     # What a file leaves out is the default of CLIPVisionConfig.
     vision = VisionConfig(
@@ -128,7 +129,8 @@ def _config(whole: JsonObject) -> VisionConfig:
     return vision
 
 
-def _image_settings(settings: JsonObject, config: VisionConfig) -> ImageSettings:
+def image_settings(settings: JsonObject, config: VisionConfig) -> ImageSettings:
+    """The settings of CLIP's pixels. Raises CheckpointError naming the key of what is not followed."""
     for key in ("do_resize", "do_center_crop", "do_normalize", "do_rescale"):
         settings.require(key, (True,), "GLUS resizes, crops and normalises")
     for key in ("do_pad", "do_reduce_labels"):

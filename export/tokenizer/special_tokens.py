@@ -99,9 +99,10 @@ def _decoder_tokens(config: JsonObject) -> Iterator[_Record]:
 
 def _json_tokens(file: JsonObject) -> Iterator[_Record]:
     listed = file.values.get("added_tokens")
-    for record in listed if isinstance(listed, list) else ():
-        content = _record(file, "added_tokens", record)
-        yield content._replace(id=_checked_id(file, content.content, record.get("id")))
+    for value in listed if isinstance(listed, list) else ():
+        record = _record(file, "added_tokens", value)
+        number = value.get("id") if isinstance(value, dict) else None
+        yield record._replace(id=_checked_id(file, record.content, number))
 
 
 def _role_records(folder: Path, config: JsonObject) -> Iterator[tuple[str, _Record]]:

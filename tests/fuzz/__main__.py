@@ -6,6 +6,7 @@ seed is printed, and the next process goes on behind it.
 
 import argparse
 import faulthandler
+import importlib
 import os
 import resource
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.fuzz.targets import TARGETS, run_one
+from tests.fuzz.targets import EXPORT_TARGETS, TARGETS, run_one
 
 _LIMIT_S = 20.0
 _MEMORY = 6 << 30  # bytes of address space; a reader that wants more is at fault
@@ -60,6 +61,8 @@ def _outside(target: str, first: int, count: int) -> int:
 
 def _inside(target: str, first: int, count: int) -> int:
     folder = Path(os.environ["FUZZ_FOLDER"])
+    if target in EXPORT_TARGETS:
+        importlib.import_module("tests.fuzz.export_targets")  # torch takes seconds, which are no input's
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     accepted = 0
     inputs = folder / "input"

@@ -84,12 +84,25 @@ def fuzz_requests(seed: int, folder: Path) -> None:
         picture_from_bytes(mutated(samples.image(samples.IMAGES[seed % len(samples.IMAGES)]), seed))
 
 
+def _of_export(name: str) -> Callable[[int, Path], None]:
+    """A target that needs the export extra, imported when it runs."""
+
+    def run(seed: int, folder: Path) -> None:
+        from tests.fuzz import export_targets
+
+        getattr(export_targets, f"fuzz_{name}")(seed, folder)
+
+    return run
+
+
+EXPORT_TARGETS = ("weights", "config", "tokenizer", "sam2")
 TARGETS: dict[str, Callable[[int, Path], None]] = {
     "video": fuzz_video,
     "image": fuzz_image,
     "manifest": fuzz_manifest,
     "annotations": fuzz_annotations,
     "requests": fuzz_requests,
+    **{name: _of_export(name) for name in EXPORT_TARGETS},
 }
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[ExportOptions]:
         assert (options.vision_tower / "pytorch_model.bin").is_file()
         asked.append(options)
         options.output.mkdir()
-        (options.output / "manifest.json").write_text(options.weights)
+        (options.output / "manifest.json").write_text(json.dumps({"format_version": 1, "weights": options.weights}))
         (options.output / "weights").write_bytes(bytes(13_000_000 if options.weights == "fp32" else 10))
 
     monkeypatch.setattr(command, "export_bundle", export)
@@ -46,7 +47,7 @@ def test_one_command_replaces_bundle_and_clip(run: Path, exported: list[ExportOp
     output, packed = tmp_path / "package", tmp_path / "packed"
     for weights in ("int8", "int4"):
         ship(ShipOptions(run=run, output=output, packed=packed, language_weights=weights), tiny_settings())
-        assert (output / "bundle" / "manifest.json").read_text() == weights
+        assert json.loads((output / "bundle" / "manifest.json").read_text())["weights"] == weights
     assert [options.checkpoint.name for options in exported] == [NAME, NAME]
     assert {path.name for path in (output / "clip").iterdir()} == {"clip.mp4", "truth.json"}
     assert {path.name for path in output.iterdir()} == {"bundle", "clip"}
@@ -58,7 +59,7 @@ def test_a_bundle_that_is_too_large_replaces_nothing(run: Path, exported: list[E
     ship(ShipOptions(run=run, output=output, packed=packed), tiny_settings())
     with pytest.raises(OutputError, match=r"got 13\.0 MB, expected at most 12 MB"):
         ship(ShipOptions(run=run, output=output, packed=packed, language_weights="fp32"), tiny_settings())
-    assert (output / "bundle" / "manifest.json").read_text() == "int8"
+    assert json.loads((output / "bundle" / "manifest.json").read_text())["weights"] == "int8"
 
 
 def test_a_run_without_the_state_asked_for_is_named(run: Path, tmp_path: Path) -> None:
