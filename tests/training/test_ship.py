@@ -37,7 +37,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> list[ExportOptions]:
         asked.append(options)
         options.output.mkdir()
         (options.output / "manifest.json").write_text(json.dumps({"format_version": 1, "weights": options.weights}))
-        (options.output / "weights").write_bytes(bytes(13_000_000 if options.weights == "fp32" else 10))
+        (options.output / "weights.onnx").write_bytes(bytes(13_000_000 if options.weights == "fp32" else 10))
 
     monkeypatch.setattr(command, "export_bundle", export)
     return asked
