@@ -183,6 +183,8 @@ def build_lines(builds: Iterable[BuiltGraph]) -> Iterator[str]:
         yield (
             f"{record.key.graph:<18}{record.precision:<6}{record.size_bytes / 1e6:>10.1f} MB  {closeness}{raised}; {what}"
         )
+        if taken is not None and taken.not_captured:
+            yield f"{'':<18}runs without a CUDA graph: {taken.not_captured}"
         for attempt in record.gate:
             if not attempt.accepted:
                 yield f"{'':<18}not {attempt.candidate.label}: {attempt.reason}"

@@ -18,6 +18,21 @@ from glus_edge.runtime.device.cuda_stream import FOREIGN, MAIN, CudaStream, Stre
 from glus_edge.runtime.device.device import ALIGNMENT, Array, Device, HostArray
 
 
+class SharedScratch:
+    """Memory for all that runs on one stream: it runs one after the other."""
+
+    def __init__(self, device: "CudaDevice") -> None:
+        self._device = device
+        self._block: CudaArray | None = None
+
+    def reserve(self, size_bytes: int) -> CudaArray:
+        """At least this much. A larger block takes the place of a smaller one: who uses it asks before each run."""
+        if self._block is None or self._block.nbytes < size_bytes:
+            self._block = None  # before there is a larger one: both need not fit
+            self._block = self._device.empty((max(1, size_bytes),), "uint8")
+        return self._block
+
+
 class CudaDevice:
     """See glus_edge.runtime.device.device.Device. Memory is given back when the last view of it is gone."""
 
@@ -26,12 +41,20 @@ class CudaDevice:
     def __init__(self, cuda: Cuda) -> None:
         self.cuda = cuda
         self._streams: dict[str, CudaStream] = {}
+        self._scratch: weakref.WeakValueDictionary[str, SharedScratch] = weakref.WeakValueDictionary()  # by stream
 
     def stream(self, name: str = MAIN) -> CudaStream:
         """The stream of this name, made when first asked for."""
         if name not in self._streams:
             self._streams[name] = CudaStream(self.cuda, name)
         return self._streams[name]
+
+    def scratch(self, stream: CudaStream) -> SharedScratch:
+        """The scratch memory of a stream; given back when no one holds it any more."""
+        scratch = self._scratch.get(stream.name)
+        if scratch is None:
+            scratch = self._scratch[stream.name] = SharedScratch(self)
+        return scratch
 
     def use(self, arrays: Iterable[CudaArray], stream: CudaStream) -> None:
         """Orders `stream` behind the last use of these arrays; it is their last user from now on."""

@@ -20,7 +20,7 @@ class MemoryPlan:
     keys_values: int  # prefix and past of every sentence
     memory_slots: int
     features: int  # maps of the image encoder, conditioned features, mask logits
-    scratch: int  # of the graph that needs most: engines take turns, but each holds its own; see `scratch_bytes`
+    scratch: int  # of the graph that needs most on each stream: engines of one stream share it; see `scratch_bytes`
 
     @property
     def total(self) -> int:
@@ -54,7 +54,11 @@ def memory_plan(manifest: Manifest, limits: Limits) -> MemoryPlan:
 
 
 def scratch_bytes(model: ModelDimensions, limits: Limits, language: int, vision: int) -> int:
-    """Activations of the engines at their largest: attention unfused, one layer's scores at a time."""
+    """Activations at their largest: attention unfused, one layer's scores at a time.
+
+    The image encoder has a stream and scratch memory of its own. The other engines share one block, as large as the
+    largest of them needs.
+    """
     keys = limits.context_tokens + limits.past_tokens + limits.new_tokens
     rows = limits.sentences * limits.new_tokens
     prefill = rows * (keys * (4 + language * model.language_heads) + 8 * model.language_width * 4)
@@ -62,7 +66,7 @@ def scratch_bytes(model: ModelDimensions, limits: Limits, language: int, vision:
     attention = limits.sentences * cells * limits.slots * cells * vision
     # the first stage of the image encoder: stride 4, its MLP four times as wide as the map
     encoder = 16 * cells * 8 * model.segment_width * vision
-    return prefill + attention + encoder
+    return max(prefill, attention) + encoder
 
 
 def plan_lines(plan: MemoryPlan) -> list[str]:

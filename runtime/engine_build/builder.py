@@ -54,14 +54,17 @@ class AccuracyGate:
     ) -> BuildAttempt:
         """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
         signature = graph_signature(build.bundle, graph, build.limits)
-        engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device, cuda_graphs=False)
+        engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device)
         try:
             found = difference(engine, self.recording.calls[graph])
+            not_captured = engine.graphs.failure
         finally:
             engine.close()
         reason = refusal(found, self.settings)
         cosine, relative_l2 = (None if math.isnan(x) else x for x in (found.cosine, found.relative_l2))
-        return BuildAttempt(candidate.precision, cosine, relative_l2, not reason, reason, candidate.raised)
+        return BuildAttempt(
+            candidate.precision, cosine, relative_l2, not reason, reason, candidate.raised, not_captured
+        )
 
 
 class CheckedGraph(NamedTuple):

@@ -18,7 +18,7 @@ class CudaGraphs:
 
     def __init__(self, cuda: Cuda, stream: CudaStream, enabled: bool) -> None:
         self.failure = ""  # why runs are not replayed although they should be
-        self._cuda, self._stream, self._enabled = cuda, stream, enabled
+        self._cuda, self._stream, self.enabled = cuda, stream, enabled
         self._graphs: dict[Key, int | None] = {}  # None: has run once, not captured yet
 
     def launch(self, key: Key) -> bool:
@@ -29,15 +29,15 @@ class CudaGraphs:
         return graph is not None
 
     def capture(self, key: Key, enqueue: Callable[[], None]) -> bool:
-        """Records and launches a run that was noted; whether it could be.
+        """Records and launches a run that was observed; whether it could be.
 
         What cannot be captured once is not tried again: `failure` says why.
         """
         if key not in self._graphs:
             return False
-        graph = self._recorded(enqueue)
+        graph = self._record(enqueue)
         if graph is None:
-            self._enabled = False
+            self.enabled = False
             self.clear()
             return False
         self._graphs[key] = graph
@@ -45,7 +45,7 @@ class CudaGraphs:
 
     def observe(self, key: Key) -> None:
         """The run has been enqueued as it is. TensorRT's deferred work is done: from now on it may be captured."""
-        if not self._enabled or key in self._graphs:
+        if not self.enabled or key in self._graphs:
             return
         if len(self._graphs) == _MOST_GRAPHS:
             self._drop(next(iter(self._graphs)))
@@ -62,7 +62,7 @@ class CudaGraphs:
             self._stream.synchronise()
             self._cuda.destroy_graph(graph)
 
-    def _recorded(self, enqueue: Callable[[], None]) -> int | None:
+    def _record(self, enqueue: Callable[[], None]) -> int | None:
         # Memory given back by the collector would be a call that a stream must not see while it records.
         with _collector_paused():
             self._cuda.begin_capture(self._stream.handle)

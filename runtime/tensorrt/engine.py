@@ -11,13 +11,14 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_array import CudaArray, cuda_array
-from glus_edge.runtime.device.cuda_device import CudaDevice
+from glus_edge.runtime.device.cuda_device import CudaDevice, SharedScratch
 from glus_edge.runtime.device.cuda_stream import MAIN
 from glus_edge.runtime.device.device import ALIGNMENT, Array
 from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.pixels.preprocess_graph import graph_signature
 from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs, TowerInputs
+from glus_edge.runtime.tensorrt.context import create_context
 from glus_edge.runtime.tensorrt.cuda_graphs import CudaGraphs
 from glus_edge.runtime.tensorrt.library import TensorRt, create, load_tensorrt, tensor_types
 from glus_edge.runtime.tensorrt.plan import profile_shape
@@ -37,6 +38,8 @@ CAPTURED = frozenset(
         "memory_encoder",
     }
 )
+
+RUNTIME_CACHE = "runtime.cache"  # beside the plan
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,12 @@ class TensorRtEngine:
         device: CudaDevice,
         *,
         cuda_graphs: bool = True,
+        runtime_cache: Path | None = None,
     ) -> None:
-        """EngineError: the plan is not for this TensorRT and device, or its tensors are not the signature's."""
+        """`runtime_cache`: where TensorRT for RTX keeps the kernels it compiles; None: nowhere.
+
+        EngineError: the plan is not for this TensorRT and device, its tensors are not the signature's, or no memory.
+        """
         self.name, self.signature, self.device = name, signature, device
         self.stream = device.stream(STREAMS.get(name, MAIN))
         self._tensorrt = tensorrt
@@ -76,13 +83,16 @@ class TensorRtEngine:
                 f"{tensorrt.messages.first_error()}; build it again on this machine"
             )
         self._check_interface()
-        self._context = self._engine.create_execution_context()
+        self._context, self._runtime_cache = create_context(tensorrt, self._engine, runtime_cache)
         if self._context is None:
             raise EngineError(
                 f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, or "
                 "build with smaller limits"
             )
         self.graphs = CudaGraphs(device.cuda, self.stream, cuda_graphs and device.cuda.has_graphs and name in CAPTURED)
+        self._scratch: SharedScratch | None = device.scratch(self.stream)
+        self._scratch_address = 0
+        self._set_scratch()
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}
         self._unwanted: dict[str, CudaArray] = {}  # where outputs go that the caller does not ask for
@@ -102,6 +112,7 @@ class TensorRtEngine:
                 )
         self.device.use(arrays.values(), self.stream)
         self._set_shapes({tensor.name: arrays[tensor.name].shape for tensor in self.signature.inputs})
+        self._set_scratch()
         # by name: callers need not name tensors in the same order every time
         key = tuple(arrays[name].address for name in sorted(arrays))
         if self.graphs.launch(key):
@@ -118,7 +129,10 @@ class TensorRtEngine:
         self.stream.synchronise()
         self.graphs.clear()
         self._unwanted.clear()
-        self._context = self._engine = self._runtime = None
+        self._scratch = None
+        if self._runtime_cache is not None:
+            self._runtime_cache.save()
+        self._context = self._runtime_cache = self._engine = self._runtime = None
 
     def _enqueue(self) -> None:
         before = len(self._tensorrt.messages.errors)
@@ -137,6 +151,16 @@ class TensorRtEngine:
                 self._shapes = {}
                 raise EngineError(f"{self.name}.{name}: TensorRT refused shape {list(shape)}; build the engine again")
         self._shapes = shapes
+
+    def _set_scratch(self) -> None:
+        """Engines of a stream share their scratch memory: where a larger one opened since, it is elsewhere."""
+        size = int(self._engine.device_memory_size_v2)
+        assert self._scratch is not None, f"{self.name}: is closed"
+        block = self._scratch.reserve(size)
+        if block.address != self._scratch_address:
+            self.graphs.clear()
+            self._context.set_device_memory(block.address, block.nbytes)
+            self._scratch_address = block.address
 
     def _set_addresses(self, arrays: Mapping[str, CudaArray]) -> None:
         for name, array in arrays.items():
@@ -215,6 +239,7 @@ class TensorRtBackend:
             mapped_plan(path),
             self.device,
             cuda_graphs=self._options.cuda_graphs,
+            runtime_cache=path.with_name(RUNTIME_CACHE),
         )
 
 

@@ -51,6 +51,7 @@ class BuildAttempt:
     accepted: bool
     reason: str = ""  # why not
     raised: tuple[str, ...] = ()  # named blocks that computed in float32 all the same
+    not_captured: str = ""  # why no CUDA graph replays it; '' where one does or none should
 
     @property
     def candidate(self) -> Candidate:

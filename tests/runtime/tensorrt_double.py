@@ -5,6 +5,7 @@ shapes that were never run) and computes only when its stream runs. No figure co
 """
 
 import base64
+import ctypes
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -31,6 +32,8 @@ class Api:
     NetworkDefinitionCreationFlag = SimpleNamespace(STRONGLY_TYPED=1)
     BuilderFlag = SimpleNamespace(TF32="TF32")
     MemoryPoolType = SimpleNamespace(WORKSPACE="WORKSPACE")
+    ExecutionContextAllocationStrategy = SimpleNamespace(STATIC="STATIC", USER_MANAGED="USER_MANAGED")
+    DynamicShapesKernelSpecializationStrategy = SimpleNamespace(EAGER="EAGER")
     TensorIOMode = SimpleNamespace(INPUT="in", OUTPUT="out")
 
     class ILogger:
@@ -195,15 +198,53 @@ class EngineDouble:
     def get_tensor_dtype(self, name):
         return DTYPES[self._tensors[name].type]
 
-    def create_execution_context(self):
-        context = ContextDouble(self)
+    device_memory_size_v2 = property(lambda self: 4096 * self.num_io_tensors)
+
+    def create_runtime_config(self):
+        return RuntimeConfig()
+
+    def create_execution_context(self, how):
+        strategy = how.strategy if isinstance(how, RuntimeConfig) else how
+        assert strategy == Api.ExecutionContextAllocationStrategy.USER_MANAGED, "only such contexts can be captured"
+        context = ContextDouble(self, how.cache if isinstance(how, RuntimeConfig) else None)
         self.api.contexts.append(context)
         return context
 
 
+class RuntimeConfig:
+    """TensorRT for RTX only."""
+
+    def __init__(self):
+        self.strategy = self.cache = self.dynamic_shapes_kernel_specialization_strategy = None
+
+    def set_execution_context_allocation_strategy(self, strategy):
+        self.strategy = strategy
+
+    def create_runtime_cache(self):
+        return KernelCache()
+
+    def set_runtime_cache(self, cache):
+        self.cache = cache
+
+
+class KernelCache:
+    def __init__(self):
+        self.kernels = b""
+
+    def deserialize(self, blob):
+        if blob.startswith(b"kernels of this GPU"):
+            self.kernels = blob
+            return True
+        return False
+
+    def serialize(self):
+        return self.kernels
+
+
 class ContextDouble:
-    def __init__(self, engine):
-        self.engine, self.cuda = engine, engine.api.cuda
+    def __init__(self, engine, kernels=None):
+        self.engine, self.cuda, self.kernels = engine, engine.api.cuda, kernels
+        self.scratch, self.compiled = None, 0
         self.shapes, self.addresses, self.settled, self.runs = {}, {}, False, 0
 
     def set_input_shape(self, name, shape):
@@ -220,6 +261,11 @@ class ContextDouble:
         self.addresses[name] = address
         return True
 
+    def set_device_memory(self, address, size):
+        assert address % ALIGNMENT == 0
+        assert size >= self.engine.device_memory_size_v2
+        self.scratch = (address, self.engine.device_memory_size_v2)
+
     def execute_async_v3(self, stream):
         assert stream, "never the default stream"
         engine = self.engine
@@ -228,14 +274,19 @@ class ContextDouble:
         capturing = self.cuda.streams[stream].captured is not None
         assert self.settled or not capturing, "captured before these shapes were run once"
         shapes, addresses = dict(self.shapes), dict(self.addresses)
+        scratch = self.scratch
+        if self.kernels is not None and not self.kernels.kernels:
+            self.kernels.kernels, self.compiled = b"kernels of this GPU", self.compiled + 1
         for tensor in engine.inputs:
             size = int(np.prod(shapes[tensor.name])) * np.dtype(DTYPES[tensor.type]).itemsize
             self.cuda.check(addresses[tensor.name], size)
         self.settled, self.runs = True, self.runs + (not capturing)
-        self.cuda.enqueue("execute", stream, lambda: self._compute(shapes, addresses))
+        self.cuda.enqueue("execute", stream, lambda: self._compute(shapes, addresses, scratch))
         return True
 
-    def _compute(self, shapes, addresses):
+    def _compute(self, shapes, addresses, scratch):
+        self.cuda.check(*scratch)
+        ctypes.memset(scratch[0], 0xFF, scratch[1])  # whatever lay there is gone
         engine, sizes = self.engine, {}
         binding = engine.session.io_binding()
         for tensor in engine.inputs:

@@ -50,6 +50,15 @@ def test_keys_and_values_are_counted_exactly():
     assert plan.keys_values == 32 * 2 * 4096 * 2 * (100 + 3 * 50)
 
 
+def test_engines_of_one_stream_share_their_scratch_memory():
+    def scratch(**limits):
+        return memory_plan(manifest(3444), Limits(sentences=1, **limits)).scratch
+
+    # as long as memory attention needs more than the language model, the language model's rows cost nothing
+    assert scratch(new_tokens=1, slots=7) == scratch(new_tokens=8, slots=7) > scratch(new_tokens=8, slots=6)
+    assert scratch(new_tokens=640, slots=1) > scratch(new_tokens=320, slots=1)
+
+
 def test_the_plan_adds_up_in_print():
     plan = memory_plan(manifest(3444), Limits(sentences=1))
     *parts, whole = [float(line.split()[-2]) for line in plan_lines(plan)]

@@ -232,6 +232,20 @@ def test_a_truncated_engine_is_not_taken_for_one(bundle):
     assert [row.reused for row in build_engines(a_build(bundle, cuda), cuda, None, graphs)] == [False]
 
 
+class ForgetfulCuda(CudaDouble):
+    """Replays nothing of what was captured."""
+
+    def launch(self, graph, stream):
+        self.log.append(("launch", stream))
+
+
+def test_an_engine_that_is_wrong_only_when_replayed_is_refused(bundle, gate):
+    cuda = ForgetfulCuda()
+    with pytest.raises(EngineError, match="memory_encoder: no precision is right"):
+        list(build_engines(a_build(bundle, cuda), cuda, gate, ("memory_encoder",)))
+    assert cuda.calls("launch")
+
+
 def test_nan_never_passes():
     nan = float("nan")
     assert closeness(np.array([np.nan, 1.0]), np.array([1.0, 1.0])) != (1.0, 0.0)

@@ -3,7 +3,9 @@
 import gc
 import json
 import mmap
+import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from glus_edge.runtime import EngineError, Segmenter
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import Axis, GraphSignature, Limits, TensorSignature
 from glus_edge.runtime.device.cuda_device import CudaDevice
-from glus_edge.runtime.tensorrt.engine import TensorRtEngine
+from glus_edge.runtime.engine_build.builder import EngineBuild, build_engines
+from glus_edge.runtime.tensorrt.engine import RUNTIME_CACHE, TensorRtBackend, TensorRtEngine, TensorRtOptions
+from glus_edge.runtime.tensorrt.plan import BuildSettings
 from tests.runtime import golden
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.opened_double import Opened, with_engines
@@ -229,3 +233,60 @@ def test_a_tensor_of_a_type_numpy_lacks_is_refused_in_one_line(built, monkeypatc
         EngineError, match=r"got \('input', 'DataType.BF16'\), expected float32; build the engine again"
     ):
         TensorRtEngine(tensorrt_double(cuda), "memory_encoder", signature, plan, CudaDevice(cuda))
+
+
+def test_engines_of_a_stream_share_their_scratch_memory(built):
+    opened = Opened(built)
+    opened.masks(["a thing"])
+    contexts = opened.tensorrt.api.contexts
+    image = [
+        c for c in contexts if Path(c.engine.path).name in ("image_encoder.onnx", f".sam_preprocess.{os.getpid()}.onnx")
+    ]
+    main = [context for context in contexts if context not in image]
+    assert len(image) == 2
+    assert len(main) == 6
+    for group in (image, main):
+        assert len({context.scratch[0] for context in group}) == 1
+    assert image[0].scratch[0] != main[0].scratch[0]
+
+
+def test_an_engine_whose_scratch_memory_moved_is_captured_anew(built):
+    opened = Opened(built)
+    wanted = opened.masks(["a thing"])
+    device = opened.backend.device
+    before = {context.scratch[0] for context in opened.tensorrt.api.contexts}
+    larger = [device.scratch(device.stream(stream)).reserve(1 << 20) for stream in ("main", "image")]
+    assert all(np.array_equal(a, b) for a, b in zip(opened.masks(["a thing"]), wanted, strict=True))
+    after = {context.scratch[0] for context in opened.tensorrt.api.contexts}
+    assert after == {block.address for block in larger}
+    assert before.isdisjoint(after)
+
+
+def with_rtx_engines(built, folder):
+    shutil.copytree(built, folder, ignore=shutil.ignore_patterns("engines"))
+    cuda = CudaDouble()
+    build = EngineBuild(Bundle.open(folder), tensorrt_double(cuda, "tensorrt-rtx"), Limits(), BuildSettings())
+    list(build_engines(build, cuda))
+    return folder
+
+
+def compiled_at_start(folder):
+    """Engines that had to compile kernels when they first ran."""
+    cuda = CudaDouble()
+    tensorrt = tensorrt_double(cuda, "tensorrt-rtx")
+    bundle = Bundle.open(folder)
+    backend = TensorRtBackend(bundle, tensorrt, cuda, TensorRtOptions("tensorrt-rtx", unchecked=True))
+    with Segmenter(bundle, backend, backend.open_pixels()) as segmenter:
+        list(segmenter.segment(golden.FRAMES, ["a thing"]))
+        assert cuda.calls("launch")
+        return sum(context.compiled for context in tensorrt.api.contexts)
+
+
+def test_tensorrt_for_rtx_compiles_kernels_once_and_replays(built, tmp_path):
+    folder = with_rtx_engines(built, tmp_path / "rtx")
+    assert compiled_at_start(folder) == 8
+    assert compiled_at_start(folder) == 0
+    for cache in folder.glob(f"engines/*/{RUNTIME_CACHE}"):
+        cache.write_bytes(b"kernels of another GPU")
+    assert compiled_at_start(folder) == 8
+    assert compiled_at_start(folder) == 0
