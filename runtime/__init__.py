@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     )
     from glus_edge.runtime.loop.live_session import LiveSession
     from glus_edge.runtime.loop.result import FrameResult, Scores
-    from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, VideoRun
+    from glus_edge.runtime.open_backend import SegmenterOptions
+    from glus_edge.runtime.segmenter import Segmenter, VideoRun
     from glus_edge.runtime.video.frame import Frame
     from glus_edge.runtime.video.live_source import LiveFrame, LiveSource
     from glus_edge.runtime.video.video import Video, open_video
@@ -40,7 +41,8 @@ _MODULES = {
     "loop.live_session": ("LiveSession",),
     "video.live_source": ("LiveFrame", "LiveSource"),
     "loop.result": ("FrameResult", "Scores"),
-    "segmenter": ("Segmenter", "SegmenterOptions", "VideoRun"),
+    "open_backend": ("SegmenterOptions",),
+    "segmenter": ("Segmenter", "VideoRun"),
     "video.video": ("Video", "open_video"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -2,61 +2,31 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 
 from glus_edge.runtime.backends.engine import Backend
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
-from glus_edge.runtime.backends.openvino_engine import OpenVinoBackend, OpenVinoOptions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.shipped import shipped_bundle
-from glus_edge.runtime.errors import EngineError, InputError
+from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.loop.propagation import Propagation
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.loop.sentence_batch import SentenceBatch
 from glus_edge.runtime.loop.shared_state import Engines, SharedState
+from glus_edge.runtime.open_backend import SegmenterOptions, open_backend
 from glus_edge.runtime.pixels.tower_inputs import HostTowerInputs, TowerInputs
 from glus_edge.runtime.policies.context import uniform_context
 from glus_edge.runtime.policies.key_frame import KeyFrame, candidate_frames, key_frame_index
 from glus_edge.runtime.policies.loop_rules import LoopRules, loop_choice
 from glus_edge.runtime.policies.refresh_rule import RefreshRule
 from glus_edge.runtime.policies.window import window_policy
-from glus_edge.runtime.tensorrt.engine import TensorRtBackend, TensorRtOptions
-from glus_edge.runtime.tensorrt.library import LIBRARIES
 from glus_edge.runtime.tracking.mask_tracker import SamEngines
 from glus_edge.runtime.utils.pipeline import ahead
 from glus_edge.runtime.utils.stopwatch import Stopwatch
 from glus_edge.runtime.video.frame import Frame
 from glus_edge.runtime.video.picture import Picture
 from glus_edge.runtime.video.video import Video, open_video
-
-BACKENDS = ("auto", "onnxruntime", "openvino", *LIBRARIES)
-
-
-@dataclass(frozen=True)
-class SegmenterOptions:
-    """How a bundle is run; the command line's defaults."""
-
-    # 'auto' is 'onnxruntime'; 'openvino' is faster on some processors; 'tensorrt' and 'tensorrt-rtx' run engines that
-    # were built here
-    backend: str = "auto"
-    onnxruntime: OnnxRuntimeOptions = field(default_factory=OnnxRuntimeOptions)
-    tensorrt: TensorRtOptions = field(default_factory=TensorRtOptions)  # its library is that of `backend`
-    openvino: OpenVinoOptions = field(default_factory=OpenVinoOptions)
-
-
-def open_backend(bundle: Bundle, options: SegmenterOptions) -> tuple[Backend, TowerInputs | None]:
-    """What runs a bundle, and what makes its pixels if not the host. EngineError: this machine does not have it."""
-    if options.backend not in BACKENDS:
-        raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
-    if options.backend == "openvino":
-        return OpenVinoBackend(bundle, options.openvino), None
-    if options.backend not in LIBRARIES:
-        return OnnxRuntimeBackend(bundle, options.onnxruntime), None
-    backend = TensorRtBackend.open_device(bundle, replace(options.tensorrt, library=options.backend))
-    return backend, backend.open_pixels() if options.tensorrt.device_pixels else None
 
 
 class Segmenter:

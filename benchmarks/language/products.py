@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 from glus_edge.export.language.graph_writer import IR_VERSION, OPSET
 from glus_edge.export.language.quantise import LARGEST_BLOCK
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions, session_settings
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions, session_settings
 
 KINDS = ("int8", "int4", "float32")
 ROWS, SIDE = 1024, 4096

@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions, language_model_source, session_settings
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions, language_model_source, session_settings
 from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions, compiled_model, load_openvino
 
 Inputs = Mapping[str, NDArray[Any]]

@@ -13,6 +13,7 @@ from glus_edge.benchmarks.latency.bench_table import table
 from glus_edge.benchmarks.latency.measurement import BenchSettings, measure
 from glus_edge.benchmarks.latency.soak import ALLOWED_GROWTH, SETTLED_FRAMES, soak
 from glus_edge.benchmarks.reference.baseline import add_baseline_arguments, baseline_from_arguments
+from glus_edge.runtime.backends.onnxruntime_cuda import ONNXRUNTIME_CUDA
 from glus_edge.runtime.bundle.bundle import Bundle, read_manifest
 from glus_edge.runtime.bundle.manifest import Manifest
 from glus_edge.runtime.commands.arguments import (
@@ -60,7 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
         "bundle": manifest.name,
         "precision": {name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         "backend": arguments.backend,
-        "provider": arguments.provider,
         "openvino_precision": arguments.openvino_precision,
         "video": settings.video.name if settings.video else "made up",
     }
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     where = environment(arguments.threads, (*PACKAGES, *GPU_PACKAGES, "torch", "transformers", "sam2"))
     measured, memory = measure(settings, terminal_bar)
     # Behind the run: both need memory that is none of the runtime's.
-    peak = _peak(arguments.backend, arguments.provider, manifest)
+    peak = _peak(arguments.backend, manifest)
     results = figures(measured, Bundle(settings.bundle, manifest), peak)
     for line in table(results, memory, peak, where):
         print(line)
@@ -103,12 +103,12 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
     )
 
 
-def _peak(backend: str, provider: str, manifest: Manifest) -> MachinePeak | None:
+def _peak(backend: str, manifest: Manifest) -> MachinePeak | None:
     """Of what the engines ran on; None where it cannot be timed."""
     if backend in LIBRARIES:
         half = any(graph.compute == "float16" for graph in manifest.graphs.values())
         return measure_device_peak(load_tensorrt(backend), open_cuda(), "float16" if half else "float32")
-    return measure_peak() if provider == "cpu" else None
+    return measure_peak() if backend != ONNXRUNTIME_CUDA else None
 
 
 def _policies(text: str) -> tuple[str, ...]:

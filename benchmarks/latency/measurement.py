@@ -12,8 +12,9 @@ from glus_edge.benchmarks.instruments.counting_engine import CountingBackend
 from glus_edge.benchmarks.reference.baseline import BaselineSource
 from glus_edge.benchmarks.reference.reference_process import ReferenceProcess, ReferenceSettings
 from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.open_backend import SegmenterOptions, open_backend
 from glus_edge.runtime.policies.loop_rules import LoopChoice
-from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions, open_backend
+from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.process_memory import peak_bytes, resident_bytes
 from glus_edge.runtime.utils.progress import Progress
 

@@ -13,7 +13,8 @@ from glus_edge.benchmarks.policies.journal import PolicyJournal
 from glus_edge.benchmarks.policies.oracle import OracleRule, Truth
 from glus_edge.benchmarks.policies.rule_list import EVERY_5, FITTED, FIXED, fitted_threshold
 from glus_edge.benchmarks.policies.table import call_rate
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.segmenter import Segmenter

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
 from glus_edge.calibration.videos.calibration_video import CalibrationVideo
 from glus_edge.runtime.backends.engine import Backend, Engine
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import GRAPHS
 from glus_edge.runtime.segmenter import Segmenter

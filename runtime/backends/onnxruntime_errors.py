@@ -18,13 +18,13 @@ ERRORS: tuple[type[Exception], ...] = (
 
 
 @contextmanager
-def loading(path: Path) -> Iterator[None]:
-    """Whatever the library raises in the block is a BundleError that names the graph's file."""
+def loading(what: Path | str) -> Iterator[None]:
+    """Whatever the library raises in the block is a BundleError that names the graph, by its file where it has one."""
     try:
         yield
     except ERRORS as error:
         raise BundleError(
-            f"{path}: ONNX Runtime cannot load it: {first_line(error)}; export the bundle again"
+            f"{what}: ONNX Runtime cannot load it: {first_line(error)}; export the bundle again"
         ) from error
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from glus_edge.runtime.backends.engine import Engine, check_tensors
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.precisions import BF16, FP32
 from glus_edge.runtime.device.device import Array, Device, HostDevice, host_array

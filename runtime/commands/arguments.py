@@ -3,18 +3,19 @@
 import argparse
 from pathlib import Path
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeOptions
+from glus_edge.runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaOptions
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions
 from glus_edge.runtime.backends.openvino_engine import PRECISIONS as OPENVINO_PRECISIONS
 from glus_edge.runtime.backends.openvino_engine import OpenVinoOptions
 from glus_edge.runtime.bundle.shipped import shipped_bundle
 from glus_edge.runtime.device.open_cuda import IMPLEMENTATIONS
+from glus_edge.runtime.open_backend import BACKENDS, SegmenterOptions
 from glus_edge.runtime.policies.loop_rules import PRESETS, LoopChoice, loop_choice
 from glus_edge.runtime.policies.lost_target import LOST_RULES
 from glus_edge.runtime.policies.memory_rule import PARTS, REFERENCE
 from glus_edge.runtime.policies.named_rule import rule_pattern
 from glus_edge.runtime.policies.refresh import RULES
 from glus_edge.runtime.policies.window import WINDOW_POLICIES
-from glus_edge.runtime.segmenter import BACKENDS, SegmenterOptions
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions
 
 LIVE_POLICY = "window"  # of live video, where neither a preset nor a policy is given
@@ -81,12 +82,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     runtime = _DEFAULTS.onnxruntime
     parser.add_argument("--backend", choices=BACKENDS, default=_DEFAULTS.backend, help="(default: %(default)s)")
     parser.add_argument(
-        "--provider",
-        choices=("cpu", "cuda"),
-        default=runtime.provider,
-        help="execution provider of ONNX Runtime (default: %(default)s)",
-    )
-    parser.add_argument(
         "--openvino-precision",
         choices=tuple(OPENVINO_PRECISIONS),
         default=_DEFAULTS.openvino.precision,
@@ -111,13 +106,13 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-cuda-graphs",
         dest="cuda_graphs",
         action="store_false",
-        help="TensorRT: enqueue every run anew instead of replaying those that recur",
+        help="on a GPU: enqueue every run anew instead of replaying those that recur",
     )
     parser.add_argument(
         "--host-pixels",
         dest="device_pixels",
         action="store_false",
-        help="TensorRT: make the pixels of the image towers on the host, and upload them",
+        help="on a GPU: make the pixels of the image towers on the host, and upload them",
     )
     parser.add_argument(
         "--cuda",
@@ -125,18 +120,28 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.tensorrt.cuda,
         help="CUDA from Python (default: %(default)s)",
     )
+    parser.add_argument(
+        "--fpa-intb-gemm",
+        action="store_true",
+        help="onnxruntime-cuda: int4 products by the kernel that multiplies float16 with packed integers",
+    )
 
 
 def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
     """The options `add_engine_arguments` asked for."""
-    runtime = OnnxRuntimeOptions(
-        arguments.provider, arguments.threads, arguments.int4_accuracy, arguments.int8_accuracy
-    )
+    runtime = OnnxRuntimeOptions(arguments.threads, arguments.int4_accuracy, arguments.int8_accuracy)
     openvino = OpenVinoOptions(arguments.openvino_precision, arguments.threads)
     tensorrt = TensorRtOptions(
         cuda=arguments.cuda, cuda_graphs=arguments.cuda_graphs, device_pixels=arguments.device_pixels
     )
-    return SegmenterOptions(arguments.backend, runtime, tensorrt, openvino)
+    onnxruntime_cuda = OnnxRuntimeCudaOptions(
+        cuda=arguments.cuda,
+        cuda_graphs=arguments.cuda_graphs,
+        device_pixels=arguments.device_pixels,
+        fpa_intb_gemm=arguments.fpa_intb_gemm,
+        session=runtime,
+    )
+    return SegmenterOptions(arguments.backend, runtime, tensorrt, openvino, onnxruntime_cuda)
 
 
 def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:

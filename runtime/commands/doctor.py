@@ -13,6 +13,7 @@ from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.diagnostics.execution_providers import ProviderState
 from glus_edge.runtime.diagnostics.memory_plan import MemoryPlan, memory_plan, plan_lines
+from glus_edge.runtime.diagnostics.onnxruntime_files import OnnxRuntimeFiles, onnxruntime_files
 from glus_edge.runtime.diagnostics.tensorrt_state import TensorRtState, state_lines, tensorrt_state
 from glus_edge.runtime.utils.machine import FreeSpace, NvidiaDevices, Processor, disk, memory, nvidia_devices, processor
 from glus_edge.runtime.utils.schema import to_json
@@ -55,6 +56,7 @@ class Report:
     nvidia: NvidiaDevices
     providers: tuple[ProviderState, ...]  # of ONNX Runtime, each tried
     providers_error: str | None  # why ONNX Runtime could not be asked at all
+    onnxruntime: OnnxRuntimeFiles
     h264: bool  # whether PyAV can write the overlay
     tensorrt: TensorRtState
     plan: MemoryPlan | None = None  # of the bundle asked about
@@ -93,6 +95,7 @@ def examine() -> Report:
         nvidia=nvidia_devices(),
         providers=providers,
         providers_error=providers_error,
+        onnxruntime=onnxruntime_files(),
         h264=_writes_h264(),
         tensorrt=tensorrt_state(),
     )
@@ -151,12 +154,7 @@ def _problems(report: Report) -> Iterator[Problem]:
     states = {provider.name: provider for provider in report.providers}
     if report.providers_error is None and not (CPU in states and states[CPU].usable):
         yield Problem("ONNX Runtime's CPU provider does not work", "pip install --force-reinstall onnxruntime", True)
-    if packages["onnxruntime"] is not None and packages["onnxruntime-gpu"] is not None:
-        yield Problem(
-            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files",
-            "pip uninstall -y onnxruntime onnxruntime-gpu && pip install onnxruntime-gpu",
-            fatal=False,
-        )
+    yield from _onnxruntime_problems(report.onnxruntime)
     if report.nvidia.present and report.providers_error is None and CUDA not in states:
         yield Problem(
             "an NVIDIA device, but this ONNX Runtime is built for the CPU only",
@@ -190,6 +188,21 @@ def _problems(report: Report) -> Iterator[Problem]:
         yield Problem(f"little disk: {_gigabytes(report.disk)}", "free some space or write elsewhere", fatal=False)
 
 
+def _onnxruntime_problems(files: OnnxRuntimeFiles) -> Iterator[Problem]:
+    names = sorted(files.packages)
+    kept = next(
+        (name for name in names if name != "onnxruntime"), "onnxruntime"
+    )  # the others have the CPU provider too
+    wanted = "'onnxruntime-gpu[cuda,cudnn]'" if kept == "onnxruntime-gpu" else kept
+    fix = f"pip uninstall -y {' '.join(names)} && pip install {wanted}"
+    if files.mixed:
+        whole = [name for name in names if name not in files.damaged]
+        lie = f"the files there are those of {' and '.join(whole)}" if whole else "the files there are of neither alone"
+        yield Problem(f"{' and '.join(names)} are both installed and own the same files; {lie}", fix, fatal=False)
+    elif files.damaged:
+        yield Problem(f"files of {names[0]} are missing or not its own", fix, fatal=False)
+
+
 def _device_problems(report: Report) -> Iterator[Problem]:
     state = report.tensorrt
     if report.nvidia.present and state.gpu is None:
@@ -221,8 +234,10 @@ def _onnxruntime_gpu_fix(state: TensorRtState) -> str:
     if state.jetpack == "6":
         return "nothing on PyPI for JetPack 6 (Python 3.10 on ARM): use --backend tensorrt"
     driver_12 = state.gpu is not None and state.gpu.driver.startswith("12.")
-    package = "'onnxruntime-gpu<1.31' (later ones need CUDA 13)" if driver_12 else "onnxruntime-gpu"
-    return f"pip uninstall -y onnxruntime && pip install {package}, or use --backend tensorrt"
+    release = "<1.31" if driver_12 else ""  # later ones need CUDA 13
+    return (
+        f"pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]{release}', or use --backend tensorrt"
+    )
 
 
 def _providers() -> tuple[tuple[ProviderState, ...], str | None]:

@@ -17,12 +17,13 @@ from glus_edge.runtime.commands.arguments import (
 )
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.open_backend import SegmenterOptions
 from glus_edge.runtime.output.output_folder import check_output_folder
 from glus_edge.runtime.output.run_record import RunDescription
 from glus_edge.runtime.output.writer import OutputWriter
 from glus_edge.runtime.policies.key_frame import KeyFrame
 from glus_edge.runtime.policies.loop_rules import LoopChoice
-from glus_edge.runtime.segmenter import Segmenter, SegmenterOptions
+from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.pipeline import Behind
 from glus_edge.runtime.utils.progress import terminal_bar
 from glus_edge.runtime.video.frame import Frame

@@ -6,6 +6,8 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from glus_edge.runtime.backends.onnxruntime_cuda import load_cuda_libraries
+from glus_edge.runtime.backends.onnxruntime_session import CUDA
 from glus_edge.runtime.bundle.signatures import TensorSignature
 from glus_edge.runtime.onnx_rewrite.graph_builder import GraphBuilder
 
@@ -34,7 +36,10 @@ class ProviderState:
 def check_providers() -> tuple[ProviderState, ...]:
     """Runs a matrix product on every provider this ONNX Runtime lists, one at a time."""
     onnxruntime.set_default_logger_severity(4)
-    return tuple(_check(name) for name in onnxruntime.get_available_providers() if name != REMOTE)
+    available = onnxruntime.get_available_providers()
+    if CUDA in available:
+        load_cuda_libraries()
+    return tuple(_check(name) for name in available if name != REMOTE)
 
 
 def _check(name: str) -> ProviderState:

@@ -7,7 +7,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.backends.onnxruntime_session import OnnxRuntimeOptions
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.segmenter import Segmenter
 from tests.runtime.golden import FRAMES, GOLDEN, record, relative_l2, sentence

@@ -5,7 +5,8 @@ import shutil
 import numpy as np
 import pytest
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, OnnxRuntimeOptions
+from glus_edge.runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaBackend
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import BundleError, EngineError
 
@@ -171,7 +172,7 @@ def test_a_graph_that_is_no_graph_is_refused(copy):
 
 def test_a_provider_that_is_not_there_is_an_error_and_not_another_provider(golden_bundle):
     with pytest.raises(EngineError, match="CUDAExecutionProvider: not in this ONNX Runtime"):
-        OnnxRuntimeBackend(Bundle.open(golden_bundle), OnnxRuntimeOptions(provider="cuda")).open("mask_decoder")
+        OnnxRuntimeCudaBackend.open_device(Bundle.open(golden_bundle))
 
 
 @pytest.mark.parametrize(

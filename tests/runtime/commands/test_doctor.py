@@ -11,6 +11,7 @@ from glus_edge.runtime.cli import main
 from glus_edge.runtime.commands import doctor
 from glus_edge.runtime.device.cuda_api import Gpu
 from glus_edge.runtime.diagnostics.execution_providers import ProviderState, check_providers, matrix_product
+from glus_edge.runtime.diagnostics.onnxruntime_files import OnnxRuntimeFiles
 from glus_edge.runtime.utils import machine
 from glus_edge.runtime.utils.machine import FreeSpace, NvidiaDevices
 
@@ -23,6 +24,7 @@ def healthy() -> doctor.Report:
     return replace(
         report,
         packages={**packages, "tensorrt_rtx": None},
+        onnxruntime=OnnxRuntimeFiles({"onnxruntime": "1.20"}, ()),
         nvidia=NvidiaDevices(None, (), False),
         memory=FreeSpace(16 << 30, 8 << 30),
         disk=FreeSpace(100 << 30, 50 << 30),
@@ -68,6 +70,16 @@ def test_a_healthy_machine_has_no_problem(healthy: doctor.Report) -> None:
         ({"disk": FreeSpace(100 << 30, 1 << 30)}, "little disk", False),
         ({"h264": False}, "H.264", True),
         (
+            {"onnxruntime": OnnxRuntimeFiles({"onnxruntime": "1.30", "onnxruntime-gpu": "1.30"}, ("onnxruntime-gpu",))},
+            "are both installed and own the same files; the files there are those of onnxruntime",
+            False,
+        ),
+        (
+            {"onnxruntime": OnnxRuntimeFiles({"onnxruntime-gpu": "1.30"}, ("onnxruntime-gpu",))},
+            "files of onnxruntime-gpu are missing or not its own",
+            False,
+        ),
+        (
             {
                 "providers": (
                     ProviderState("CPUExecutionProvider", True, "fine"),
@@ -89,10 +101,24 @@ def test_each_problem_is_found_with_its_fix(
 
 
 @pytest.mark.parametrize(
+    ("packages", "kept"),
+    [
+        ({"onnxruntime": "1.30", "onnxruntime-gpu": "1.30"}, "'onnxruntime-gpu[cuda,cudnn]'"),
+        ({"onnxruntime": "1.30", "onnxruntime-openvino": "1.30"}, "onnxruntime-openvino"),
+        ({"onnxruntime": "1.30"}, "onnxruntime"),
+    ],
+)
+def test_packages_that_own_the_same_files_all_go_and_one_comes_back(
+    healthy: doctor.Report, packages: dict[str, str], kept: str
+) -> None:
+    (problem,) = doctor.problems(replace(healthy, onnxruntime=OnnxRuntimeFiles(packages, tuple(packages))))
+    assert problem.fix == f"pip uninstall -y {' '.join(packages)} && pip install {kept}"
+
+
+@pytest.mark.parametrize(
     ("packages", "word", "fatal"),
     [
         ({"tokenizers": None}, "tokenizers is not installed", True),
-        ({"onnxruntime-gpu": "1.20"}, "both installed", False),
         ({"tensorrt": "10.9", "pycuda": None, "cuda-python": None, "cuda-bindings": None}, "CUDA memory", False),
     ],
 )
@@ -112,8 +138,8 @@ def test_cuda_bindings_alone_are_a_way_to_cuda_memory(healthy: doctor.Report) ->
 @pytest.mark.parametrize(
     ("jetpack", "driver", "word"),
     [
-        (None, "13.0", "install onnxruntime-gpu,"),
-        (None, "12.8", "'onnxruntime-gpu<1.31'"),
+        (None, "13.0", "install 'onnxruntime-gpu[cuda,cudnn]',"),
+        (None, "12.8", "'onnxruntime-gpu[cuda,cudnn]<1.31'"),
         ("6", "12.6", "--backend tensorrt"),
     ],
 )

@@ -63,7 +63,7 @@ def test_the_record_says_which_rules_a_preset_and_its_exceptions_came_to(golden_
             ["{frames}", "a dog", "--keyframe", "nowhere.json"],
             "expected 'first', 'auto', a frame number or a score file",
         ),
-        (["{frames}", "a dog", "--provider", "cuda"], "CUDAExecutionProvider: not in this ONNX Runtime"),
+        (["{frames}", "a dog", "--backend", "onnxruntime-cuda"], "CUDAExecutionProvider: not in this ONNX Runtime"),
         (["{frames}", "a dog", "--policy", "fastest"], "invalid choice: 'fastest'"),
         (["{frames}", "a dog", "--memory", "all"], "memory: got 'all', expected reference, or some of confident"),
         (["{frames}", "a dog", "--bundle", "{frames}"], "expected a bundle"),

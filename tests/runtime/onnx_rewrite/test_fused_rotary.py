@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend, language_model_source
+from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend
+from glus_edge.runtime.backends.onnxruntime_session import language_model_source
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.bundle.signatures import MASKED
 from glus_edge.runtime.errors import BundleError

@@ -5,11 +5,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from glus_edge.runtime import segmenter
+from glus_edge.runtime import open_backend as opening
 from glus_edge.runtime.commands.arguments import add_engine_arguments, options_from_arguments
 from glus_edge.runtime.commands.build import limits_from_arguments
 from glus_edge.runtime.errors import EngineError, InputError
-from glus_edge.runtime.segmenter import SegmenterOptions, open_backend
+from glus_edge.runtime.open_backend import SegmenterOptions, open_backend
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions
 from glus_edge.runtime.tensorrt.library import create, tensorrt_from_module
 from tests.runtime.cuda_double import CudaDouble
@@ -44,7 +44,7 @@ def test_pixels_are_made_where_they_were_asked_for(monkeypatch, device_pixels):
         opened.append(options)
         return Backend()
 
-    monkeypatch.setattr(segmenter.TensorRtBackend, "open_device", open_device)
+    monkeypatch.setattr(opening.TensorRtBackend, "open_device", open_device)
     options = SegmenterOptions("tensorrt-rtx", tensorrt=TensorRtOptions(device_pixels=device_pixels))
     _, pixels = open_backend(None, options)
     assert pixels == ("engines" if device_pixels else None)
