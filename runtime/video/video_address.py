@@ -32,6 +32,7 @@ class VideoAddress:
     endless: bool = False  # where it ends, it was lost; by HTTP also come recordings
     lends: bool = False  # its packets lie in the device's own memory, which is gone when the device is let go
     path: Path | None = None  # of a regular file
+    pipe: bool = False  # read once, forwards, when somebody writes into it
 
 
 def file_address(path: Path) -> VideoAddress:
@@ -83,7 +84,7 @@ def video_address(text: str) -> VideoAddress:
     path = Path("/dev/stdin" if text == "-" else text)
     if stat.S_ISFIFO(_mode(path, f"no such file, {_EXPECTED}")):
         # Not resolved: a pipe behind /dev/fd has no other name.
-        return VideoAddress("standard input" if text == "-" else text, str(path.absolute()))
+        return VideoAddress("standard input" if text == "-" else text, str(path.absolute()), pipe=True)
     if is_folder(path, f"no such file, {_EXPECTED}"):
         raise VideoError(f"{text}: got a folder, {_EXPECTED}; `glus-edge segment` reads folders of frames")
     return file_address(path)

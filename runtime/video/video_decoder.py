@@ -1,7 +1,11 @@
 """Decodes the video of a file, camera or stream, packet by packet, and notes what cannot be decoded."""
 
+import errno
+import os
+import select
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -16,7 +20,7 @@ from glus_edge.runtime.video.container import broken_places, cut_off, what_it_is
 from glus_edge.runtime.video.gap import LostPacket
 from glus_edge.runtime.video.picture_size import LARGEST_PICTURE, size_refusal
 from glus_edge.runtime.video.stream_choice import chosen_stream
-from glus_edge.runtime.video.video_address import VideoAddress, file_address
+from glus_edge.runtime.video.video_address import OPENING_S, VideoAddress, file_address
 
 _BLIND_S = 30.0  # of packets of which none can be decoded, before a stream counts as lost
 _TEXT_FORMATS = ("tty",)  # FFmpeg plays text files as a film of a terminal
@@ -47,9 +51,10 @@ class VideoDecoder:
         if kind is not None:
             raise VideoError(f"{self.name}: {kind}")
         try:
-            self._container = av.open(
-                address.url, format=address.container, options=dict(address.options), timeout=address.patience_s
-            )
+            with _readable_pipe(address.url) if address.pipe else nullcontext(address.url) as url:
+                self._container = av.open(
+                    url, format=address.container, options=dict(address.options), timeout=address.patience_s
+                )
         except (av.error.FFmpegError, OSError) as error:
             expected = (
                 "a camera or stream that is there and sends video"
@@ -204,6 +209,21 @@ class VideoDecoder:
     def truncation(self, frames: int) -> str | None:
         """Why the source ended before it should have, after that many frames; None: it is whole, gaps aside."""
         return None if self.damage is None else f"{self.name}: after {frames} frames came {self.damage}"
+
+
+@contextmanager
+def _readable_pipe(path: str) -> Iterator[str]:
+    """What FFmpeg calls a pipe that has data. TimeoutError: nobody wrote into it; opening it would wait without an end."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        waiting = select.poll()
+        waiting.register(descriptor, select.POLLIN)
+        if not waiting.poll(1000 * OPENING_S):
+            raise TimeoutError(errno.ETIMEDOUT, f"nothing was written into it for {OPENING_S:g} s")
+        os.set_blocking(descriptor, True)
+        yield f"pipe:{descriptor}"  # not its name: whoever wrote may have left, and opening it would wait again
+    finally:
+        os.close(descriptor)
 
 
 def _own(packet: "Packet[VideoStream]") -> "Packet[VideoStream]":

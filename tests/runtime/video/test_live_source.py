@@ -1,5 +1,6 @@
 import http.server
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,10 +18,11 @@ from hypothesis import strategies as st
 
 from glus_edge.runtime.errors import InputError, VideoError
 from glus_edge.runtime.video import live_source, video_address, video_decoder
-from glus_edge.runtime.video.live_source import LiveSource, SourceClock
+from glus_edge.runtime.video.live_source import LiveSource, SourceClock, SourceEvent
 from glus_edge.runtime.video.video_address import VideoAddress
 from glus_edge.runtime.video.video_decoder import VideoDecoder
 from tests.runtime.conftest import picture
+from tests.runtime.corpus import destroyed
 from tests.runtime.plain_decoding import sequential
 
 VideoWriter = Callable[..., Path]
@@ -154,8 +156,10 @@ def test_a_live_stream_that_states_no_seconds_is_not_held_back(tmp_path: Path, a
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(index, 48, 64), format="rgb24")))
         container.mux(stream.encode())
     (tmp_path / "live.flv").write_bytes(target.content.getvalue())
+    decoder = VideoDecoder(video_address.video_address(f"{address}/live.flv"))
+    assert decoder.stated_length() == 0
+    decoder.close()
     with LiveSource(f"{address}/live.flv") as source:
-        assert source._decoder.stated_length() == 0
         source._thread.join(2)  # of the four seconds it shows
         assert source.seen == 40
 
@@ -281,3 +285,104 @@ def test_a_clock_that_was_set_goes_on_by_one_frame() -> None:
     clock = SourceClock(0.1)
     times = [clock.seconds(stamp) for stamp in (50.0, 50.2, None, 50.4, 3.0, 3.5, 95_000.0, 95_000.1)]
     assert times == pytest.approx([0, 0.2, 0.3, 0.4, 0.5, 1.0, 1.1, 1.2])
+
+
+def test_a_source_that_was_away_comes_back_as_much_later() -> None:
+    clock = SourceClock(0.1)
+    assert [clock.seconds(stamp) for stamp in (7.0, 7.1)] == pytest.approx([0, 0.1])
+    clock.resume(8.6)
+    assert [clock.seconds(stamp) for stamp in (0.0, 0.1, None)] == pytest.approx([8.7, 8.8, 8.9])
+    clock.resume(0.0)
+    assert clock.seconds(None) == pytest.approx(9.0)
+
+
+@pytest.fixture
+def camera(write_video: VideoWriter, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A camera that closes its connection after four frames."""
+    monkeypatch.setattr(live_source, "_FIRST_WAIT_S", 0.01)
+    path = write_video("camera.ts", frames=4)
+    address = VideoAddress("a camera", str(path), live=True, endless=True)
+    monkeypatch.setattr(live_source, "video_address", lambda text: address)
+    monkeypatch.setattr(VideoDecoder, "stated_length", lambda self: None)
+    return path
+
+
+def test_a_camera_that_ends_for_good_is_lost(camera: Path) -> None:
+    events: list[SourceEvent] = []
+    with LiveSource("camera", listener=events.append) as source, pytest.raises(VideoError, match="the source ended"):
+        list(source)
+    assert [event.event for event in events] == ["source_lost"]
+    assert events[0].reason == "a camera: after 4 frames the source ended"
+
+
+def test_loss_attempts_and_return_are_told_and_time_keeps_the_gap(camera: Path) -> None:
+    events: list[SourceEvent] = []
+    away = camera.with_suffix(".away")
+
+    def heard(event: SourceEvent) -> None:
+        events.append(event)
+        if event.event == "source_lost" and len(events) == 1:
+            camera.rename(away)
+        if event.event == "source_sought" and len(events) == 3:
+            away.rename(camera)
+
+    with LiveSource("camera", reconnect_s=30, listener=heard) as source:
+        back = next(arrival for arrival in source if source.lost == 1 and arrival.number >= 4)
+    assert [event.event for event in events[:4]] == ["source_lost", "source_sought", "source_sought", "source_found"]
+    assert "No such file" in (events[1].reason or "")
+    assert back.time >= events[3].time + events[3].away_s
+
+
+def test_what_a_live_source_could_not_decode_is_told_with_the_next_frame(write_video: VideoWriter) -> None:
+    path = destroyed(write_video("clip.avi", codec="mjpeg", pixels="yuvj420p", frames=12, rate=100), 4, 5)
+    with LiveSource(str(path)) as source:
+        source._thread.join()
+        (last,) = source
+    (gap,) = last.gaps
+    assert (gap.next_frame, gap.lost_pictures) == (4, 2)
+    assert (gap.after_s, gap.before_s) == (pytest.approx(0.03), pytest.approx(0.06))
+    assert (source.gaps, source.lost_pictures, source.first_gap) == (1, 2, gap)
+
+
+def test_a_pipe_is_read_once_and_forwards(write_video: VideoWriter, tmp_path: Path) -> None:
+    path = write_video("clip.ts", frames=6, rate=100)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=lambda: pipe.write_bytes(path.read_bytes()))
+    writer.start()
+    with LiveSource(str(pipe)) as source:
+        source._thread.join()
+        (last,) = source
+    writer.join()
+    assert np.array_equal(last.rgb, sequential(path)[5])
+
+
+def test_a_pipe_into_which_nobody_writes_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(video_decoder, "OPENING_S", 0.1)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(VideoError, match="nothing was written into it for 0.1 s"):
+        LiveSource(str(pipe))
+
+
+def test_a_source_of_segments_is_paced_by_its_own_clock(
+    write_video: VideoWriter, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video_address, "OPENING_S", 2.0)  # it waits for more segments than there are
+    monkeypatch.setattr(video_address, "PATIENCE_S", 0.2)
+    write_video("clip.ts", frames=10, rate=20)
+    (tmp_path / "live.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:0.5,\nclip.ts\n")
+    with LiveSource(f"{address}/live.m3u8") as source:
+        times = [(arrival.time, arrival.arrived) for arrival, _ in zip(source, range(9), strict=False)]
+    assert len(times) == 9
+    assert all(arrived - times[0][1] >= time - 0.001 for time, arrived in times)
+
+
+def test_a_source_may_change_its_size(tmp_path: Path, write_video: VideoWriter) -> None:
+    small = write_video("small.ts", codec="mpeg2video", frames=5, rate=50)
+    large = write_video("large.ts", codec="mpeg2video", frames=5, rate=50, size=(96, 128))
+    both = tmp_path / "both.ts"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    with LiveSource(str(both)) as source:
+        shapes = {arrival.rgb.shape for arrival in source}
+    assert shapes == {(48, 64, 3), (96, 128, 3)}
