@@ -12,7 +12,15 @@ from glus_edge.runtime.errors import CheckpointError
 
 OFFICIAL_NAMES = ("sam2_hiera_l", "sam2_hiera_b+", "sam2_hiera_s", "sam2_hiera_t")
 MAXIMUM_BYTES = 64 * 1024
-MAXIMUM_NUMBER = 1 << 16
+MAXIMUM_NUMBER = 1 << 12  # of what no other limit is given; the largest model's numbers lie below 2400
+# Numbers with a limit of their own, some of which fill the memory long before that.
+MAXIMUM_NUMBERS = {
+    "temperature": 1 << 16,
+    "rope_theta": 1 << 24,
+    "embed_dim": 1 << 9,
+    "num_layers": 1 << 6,
+    "num_heads": 1 << 6,
+}
 # Settings whose other values would change what GLUS computes.
 REQUIRED = {
     "use_high_res_features_in_sam": (True, "the mask decoder of GLUS reads the stride-4 and stride-8 maps"),
@@ -66,24 +74,24 @@ def _config_path(name_or_path: str) -> Path:
     return path
 
 
-def _check(value: Any, where: str) -> None:
+def _check(value: Any, where: str, maximum: int = MAXIMUM_NUMBER) -> None:
     """Plain values only: no interpolation, no instantiation directives, no number that would fill the memory."""
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str) or (key.startswith("_") and key != "_target_"):
                 raise CheckpointError(f"{where}: got key {str(key)[:60]!r}, expected a plain SAM 2 configuration")
-            _check(item, f"{where}: {key}")
+            _check(item, f"{where}: {key}", MAXIMUM_NUMBERS.get(key, MAXIMUM_NUMBER))
     elif isinstance(value, list):
         if len(value) > 64:
             raise CheckpointError(f"{where}: got {len(value)} values, expected at most 64")
         for item in value:
-            _check(item, where)
+            _check(item, where, maximum)
     elif isinstance(value, str):
         if "${" in value:
             raise CheckpointError(f"{where}: got {value[:60]!r}, expected a value without interpolation")
     elif isinstance(value, (int, float)):
-        if not abs(value) <= MAXIMUM_NUMBER:
-            raise CheckpointError(f"{where}: got {value}, expected at most {MAXIMUM_NUMBER}")
+        if not abs(value) <= maximum:
+            raise CheckpointError(f"{where}: got {value}, expected at most {maximum}")
     elif value is not None:
         raise CheckpointError(f"{where}: got a {type(value).__name__}, expected a plain value")
 

@@ -54,14 +54,18 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
     with _one_line(path):
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="pt") as opened:
-                return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 -- no mapping
+                tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 -- no mapping
+            for name in tensors:
+                _check_name(path, name)
+            return tensors
         is_zip = head.startswith(ZIP_MAGIC)
         # Files older than torch 1.6 are no zip archives and cannot be mapped.
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip or None)
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path}: got a {type(loaded).__name__}, expected a mapping of names to tensors")
     for name, tensor in loaded.items():
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
+        _check_name(path, name)
+        if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
             raise CheckpointError(
                 f"{path}: entry {str(name)[:60]!r}: got a {type(tensor).__name__}, expected a dense tensor"
             )
@@ -80,6 +84,11 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
 def tensor_infos(path: Path) -> dict[str, TensorInfo]:
     """Shape and dtype of every tensor of a file."""
     return {name: TensorInfo(tuple(tensor.shape), tensor.dtype) for name, tensor in read_tensors(path).items()}
+
+
+def _check_name(path: Path, name: object) -> None:
+    if not isinstance(name, str) or not name.isprintable():
+        raise CheckpointError(f"{path}: got an entry {str(name)[:60]!a}, expected the name of a tensor")
 
 
 @contextmanager

@@ -45,7 +45,9 @@ class WeightFolder:
             infos = tensor_infos(path)
             for name in names or infos:
                 if name not in infos:
-                    raise CheckpointError(f"{path}: does not hold {name}, which the index says it does; copy it again")
+                    raise CheckpointError(
+                        f"{path}: does not hold {name[:200]!a}, which the index says it does; copy it again"
+                    )
             for name, info in infos.items():
                 # A name in two shards is read from the one the index gives.
                 if prefix + name not in self._files or name in names:
@@ -136,7 +138,9 @@ def _indexed_shards(index: Path) -> dict[Path, set[str]]:
     for name, file in weight_map.values.items():
         # A shard lies beside its index: "../x.bin" or "/etc/x" would read a file the user did not give.
         if not isinstance(file, str) or not _is_plain_name(file):
-            raise CheckpointError(f"{index}: weight_map of {name}: got {str(file)[:60]!r}, expected a plain file name")
+            raise CheckpointError(
+                f"{index}: weight_map of {name[:60]!a}: got {str(file)[:60]!r}, expected a plain file name"
+            )
         shards.setdefault(index.parent / file, set()).add(name)
     missing = [path.name for path in shards if not path.is_file()]
     if missing:

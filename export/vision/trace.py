@@ -25,6 +25,8 @@ IR_VERSION = 10
 EXAMPLE_LENGTH = 2
 SMALL_BYTES = 1024  # constants that shapes may follow from
 LARGEST_BYTES = (1 << 31) - (1 << 20)  # of a graph: protocol buffers end at 2 GiB, and some stands around it
+# What running or exporting a module raises whose sizes do not fit together.
+UNTRACEABLE = (RuntimeError, ValueError, TypeError, IndexError, AssertionError, ArithmeticError, AttributeError)
 TORCH_TYPES = {"float32": torch.float32, "float16": torch.float16, "int32": torch.int32}
 
 
@@ -42,19 +44,27 @@ def trace_module(name: str, module: nn.Module, signature: GraphSignature) -> onn
         {position: axes[size] for position, size in enumerate(tensor.shape) if isinstance(size, str)}
         for tensor in signature.inputs
     )
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            module.eval(),
-            example_inputs(signature),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[tensor.name for tensor in signature.inputs],
-            output_names=[tensor.name for tensor in signature.outputs],
-            dynamic_shapes=shapes,
-            external_data=False,
-            optimize=True,
-            verbose=False,
-        )
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                module.eval(),
+                example_inputs(signature),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[tensor.name for tensor in signature.inputs],
+                output_names=[tensor.name for tensor in signature.outputs],
+                dynamic_shapes=shapes,
+                external_data=False,
+                optimize=True,
+                verbose=False,
+            )
+    except UNTRACEABLE as error:
+        cause = error.__cause__ or error  # torch's own report is a page long
+        first = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise CheckpointError(
+            f"{name}: cannot be traced ({type(cause).__name__}: {first[:160]}), expected modules that fit together; check the "
+            "numbers of the SAM 2 configuration, and report an official one"
+        ) from error
     assert program is not None
     model = program.model_proto
     del program  # holds the weights once more

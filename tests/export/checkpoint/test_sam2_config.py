@@ -127,3 +127,18 @@ def test_settings_that_would_change_glus_are_refused(tmp_path, key):
 def test_a_name_that_is_nothing_lists_the_names():
     with pytest.raises(CheckpointError, match="sam2_hiera_l, "):
         sam2_config("sam2_hiera_xl")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("image_size: 128", "image_size: 65536", "image_size: got 65536, expected at most 4096"),
+        ("embed_dim: 16", "embed_dim: 60000", "embed_dim: got 60000, expected at most 512"),
+    ],
+)
+def test_a_number_that_would_fill_the_memory_is_named(tmp_path, old, new, words):
+    text = files.SAM2_YAML.read_text()
+    assert old in text
+    (tmp_path / "sam2.yaml").write_text(text.replace(old, new))
+    with pytest.raises(CheckpointError, match=words):
+        sam2_config(str(tmp_path / "sam2.yaml"))

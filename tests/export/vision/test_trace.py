@@ -114,7 +114,7 @@ def test_what_is_written_weight_by_weight_is_the_whole_model(tmp_path):
 def test_a_graph_beyond_what_one_file_holds_is_refused_before_it_is_written(tmp_path, monkeypatch):
     weight = onnx.numpy_helper.from_array(np.zeros(1000, np.float32), "w")
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["w"], ["y"])], "g", [], [], [weight])
-    monkeypatch.setattr(trace, "traced", lambda name, module, signature: onnx.helper.make_model(graph))
+    monkeypatch.setattr(trace, "trace_module", lambda name, module, signature: onnx.helper.make_model(graph))
     monkeypatch.setattr(trace, "LARGEST_BYTES", 4000)
     with pytest.raises(CheckpointError, match=r"clip_encoder: got 0\.0 GB of weights, expected at most"):
         write_graph("clip_encoder", torch.nn.Identity(), None, tmp_path / "clip_encoder.onnx")
@@ -128,3 +128,11 @@ def test_half_precision_keeps_the_norms_parameters_in_float32():
     assert half.fuser.layers[0].norm.weight.dtype == torch.float32
     assert half.fuser.layers[0].pwconv1.weight.dtype == torch.float16
     assert modules.memory_encoder.fuser.layers[0].pwconv1.weight.dtype == torch.float32
+
+
+def test_a_module_whose_sizes_do_not_fit_is_one_line(tmp_path):
+    signature = signatures(golden_modules().dimensions)["clip_encoder"]
+    with pytest.raises(CheckpointError, match=r"clip_encoder: cannot be traced \(") as caught:
+        write_graph("clip_encoder", torch.nn.Conv2d(5, 4, 3), signature, tmp_path / "clip_encoder.onnx")
+    assert "\n" not in str(caught.value)
+    assert not any(tmp_path.iterdir())
