@@ -14,7 +14,7 @@ from glus_edge.runtime.utils.progress import Progress, silent
 from glus_edge.runtime.video.color_conversion import displayed_rgb
 from glus_edge.runtime.video.frame import FrameSize
 from glus_edge.runtime.video.gap import Gap
-from glus_edge.runtime.video.gap_search import find_gaps
+from glus_edge.runtime.video.gap_search import find_gaps, missing_beside
 from glus_edge.runtime.video.video_decoder import VideoDecoder
 
 DEFAULT_FRAME_RATE = Fraction(25)  # frames per second where a file says nothing: a raw stream
@@ -73,8 +73,9 @@ def index_frames(decoder: VideoDecoder, progress: Progress = silent) -> FrameInd
     seekable = time_base is not None and len(timestamps) == whole and _increasing(timestamps)
     if time_base is None or not seekable:
         timestamps, time_base = tuple(range(whole)), 1 / Fraction(stated_rate)
+    torn = missing_beside(decoder.torn, timestamps, 1 / (Fraction(stated_rate) * time_base)) if seekable else []
     gaps = find_gaps(
-        decoder.lost,
+        [*decoder.lost, *torn],
         corrupt=seen.corrupt[:whole],
         key_frames=seen.key_frames,
         timestamps=timestamps,

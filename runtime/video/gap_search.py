@@ -6,6 +6,8 @@ from fractions import Fraction
 
 from glus_edge.runtime.video.gap import Gap, LostPacket
 
+_NEAR = 4  # frames between a torn packet and what is missing: packets are stored in another order than they are shown
+
 
 def find_gaps(
     lost: Sequence[LostPacket],
@@ -51,6 +53,22 @@ def find_gaps(
         Gap(where, intact, pictures, seconds(where - 1), seconds(where), reason)
         for where, intact, pictures, reason in sorted(found)
     )
+
+
+def missing_beside(torn: Sequence[int], timestamps: Sequence[int], frame_ticks: Fraction) -> list[LostPacket]:
+    """Frames that are missing beside torn packets of a film with `frame_ticks` from frame to frame.
+
+    Where recordings were joined the demuxer calls packets torn as well, and no frame is missing.
+    """
+    lost: list[LostPacket] = []
+    near = [bisect_left(timestamps, time) for time in torn]
+    places = {place + offset for place in near for offset in range(-_NEAR, _NEAR + 1)}
+    for place in sorted(places):
+        if 0 < place < len(timestamps):
+            missing = round((timestamps[place] - timestamps[place - 1]) / frame_ticks) - 1
+            packet = LostPacket(timestamps[place], place, "cannot be read (a part of the file is missing)", behind=True)
+            lost += missing * [packet]
+    return lost
 
 
 def _intact_from(where: int, key_frames: Sequence[int], frames: int) -> int:

@@ -77,6 +77,7 @@ class VideoDecoder:
         self.damage: str | None = None  # why reading ended before the source does; known once it has ended
         self.lost: list[LostPacket] = []  # since the source was opened, or since whoever reads them took them
         self.sent: list[int | None] = []  # times of the packets that were to give a frame; kept for files alone
+        self.torn: list[int] = []  # times of packets beside which something of a file is missing, as its demuxer says
         self.decoded = 0  # frames that came
 
     def _picture_stream(self) -> VideoStream:
@@ -103,6 +104,8 @@ class VideoDecoder:
             started = started or packet.is_keyframe or self.decoded > 0
             if self._address.path is not None:
                 self._leave_behind(packet.pos, packet.pts)
+                if packet.is_corrupt and packet.pts is not None:
+                    self.torn.append(packet.pts)
                 if not packet.is_discard:
                     self.sent.append(packet.pts)
             try:

@@ -240,3 +240,19 @@ def test_sound_longer_than_the_pictures_is_no_damage(tmp_path: Path) -> None:
     opened = open_video(path)
     assert opened.frame_count == 10
     assert opened.truncated is None
+
+
+def test_a_transport_stream_of_which_packets_are_missing_has_a_gap_and_a_joined_one_has_none(
+    write_video: VideoWriter,
+) -> None:
+    path = write_video("clip.ts", codec="mpeg2video", frames=40, options={"g": "6"})
+    data = path.read_bytes()
+    third = len(data) // 188 // 3 * 188
+    path.write_bytes(data[:third] + data[third + 4 * 188 :])
+    video = open_video(path)
+    (gap,) = video.gaps
+    assert gap.lost_pictures == 40 - video.frame_count >= 1
+    assert "a part of the file is missing" in gap.reason
+    path.write_bytes(data + data)
+    video = open_video(path)
+    assert (video.frame_count, video.truncated, video.gaps) == (80, None, ())
