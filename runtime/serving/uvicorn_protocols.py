@@ -25,7 +25,27 @@ class Http(H11Protocol):
 class WebSockets(WebSocketsSansIOProtocol):
     """A client that does not read does not keep its connection after its session."""
 
+    _refused = False  # a message was, and the client has been told
+
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
         """Called when the session has ended."""
         super().on_task_complete(task)
         self.loop.call_later(LAST_WORDS_S, self.transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop; what comes behind a message that was refused is read and dropped."""
+        if not self._refused:
+            super().data_received(data)
+
+    def handle_parser_exception(self) -> None:
+        """Called for a message that breaks the protocol or is too long.
+
+        Uvicorn closes the socket at once. The client is then still sending, and its kernel drops the close frame, which
+        says why, with the connection. So the connection stays until the client has closed it or its time is up.
+        """
+        assert self.conn.close_sent is not None
+        self._refused = self.close_sent = True
+        code, reason = self.conn.close_sent.code, self.conn.close_sent.reason
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_timer = self.loop.call_later(LAST_WORDS_S, self.transport.close)
