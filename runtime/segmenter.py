@@ -14,7 +14,7 @@ from glus_edge.runtime.loop.propagation import Propagation
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.loop.sentence_batch import SentenceBatch
 from glus_edge.runtime.loop.shared_state import Engines, SharedState
-from glus_edge.runtime.open_backend import SegmenterOptions, open_backend
+from glus_edge.runtime.open_backend import BackendChoice, SegmenterOptions, open_backend
 from glus_edge.runtime.pixels.tower_inputs import HostTowerInputs, TowerInputs
 from glus_edge.runtime.policies.context import uniform_context
 from glus_edge.runtime.policies.key_frame import KeyFrame, candidate_frames, key_frame_index
@@ -38,6 +38,7 @@ class Segmenter:
         backend: Backend,
         pixels: TowerInputs | None = None,
         stopwatch: Callable[[], Stopwatch] = Stopwatch,
+        choice: BackendChoice | None = None,
     ) -> None:
         """`pixels` makes the inputs of the image towers; the host does where none is given.
 
@@ -45,6 +46,7 @@ class Segmenter:
         """
         self.bundle = bundle
         self.backend = backend
+        self.choice = choice or BackendChoice(backend.name, "given")  # why it is this backend
         self._stopwatch = stopwatch
         self._engines = Engines(
             clip_encoder=backend.open("clip_encoder"),
@@ -61,7 +63,8 @@ class Segmenter:
         """
         options = options or SegmenterOptions()
         opened = Bundle.open(shipped_bundle() if bundle is None else bundle)
-        return cls(opened, *open_backend(opened, options))
+        backend, pixels, choice = open_backend(opened, options)
+        return cls(opened, backend, pixels, choice=choice)
 
     def segment(
         self,

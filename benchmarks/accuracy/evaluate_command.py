@@ -20,10 +20,10 @@ from glus_edge.runtime.commands.arguments import (
     add_loop_arguments,
     bundle_from_arguments,
     choice_from_arguments,
+    opened_segmenter,
     options_from_arguments,
 )
 from glus_edge.runtime.errors import InputError
-from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.atomic_file import check_file, write_file
 from glus_edge.runtime.utils.progress import terminal_bar
 from glus_edge.runtime.utils.schema import to_json
@@ -66,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     rules = EvaluationRules(**asdict(choice), key_frame=arguments.keyframe)
     baseline = baseline_from_arguments(arguments)
     beside = None
-    with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
+    with opened_segmenter(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
         if baseline is None:
             scores = evaluate(segmenter, dataset, videos, rules, terminal_bar)
         else:

@@ -77,9 +77,9 @@ BASELINE: Key = ("reference", 1)
 def open_counted(bundle: Path, options: SegmenterOptions) -> tuple[Segmenter, CountingBackend]:
     """A bundle whose engines count, those that make pixels left out. EngineError: a backend this machine lacks."""
     opened = Bundle.open(bundle)
-    runs, pixels = open_backend(opened, options)
+    runs, pixels, choice = open_backend(opened, options)
     backend = CountingBackend(runs)
-    return Segmenter(opened, backend, pixels), backend
+    return Segmenter(opened, backend, pixels, choice=choice), backend
 
 
 def measure(settings: BenchSettings, progress: Progress) -> tuple[Mapping[Key, Measured], MemoryUse]:

@@ -15,10 +15,10 @@ from glus_edge.runtime.commands.arguments import (
     add_loop_arguments,
     bundle_from_arguments,
     choice_from_arguments,
+    opened_segmenter,
     options_from_arguments,
 )
 from glus_edge.runtime.policies.loop_rules import LoopChoice
-from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.progress import terminal_bar
 
 _ABOUT = """\
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     dataset = open_dataset(settings.dataset)
     videos = video_count(dataset, settings.videos)
     record_file = RecordFile("signals", arguments)
-    with Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
+    with opened_segmenter(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter:
         masks = observe(segmenter, dataset, videos, settings.choice, terminal_bar)
         bundle = segmenter.bundle.manifest.name
     worth = qualities(masks)

@@ -21,7 +21,7 @@ from glus_edge.runtime.backends.onnxruntime_session import (
 )
 from glus_edge.runtime.backends.recurring_runs import NOT_CAPTURED, RecurringRuns, RunKey
 from glus_edge.runtime.bundle.bundle import Bundle
-from glus_edge.runtime.bundle.signatures import GraphSignature
+from glus_edge.runtime.bundle.signatures import GraphSignature, TensorSignature
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_array import CudaArray, cuda_array
 from glus_edge.runtime.device.cuda_device import CudaDevice
@@ -29,6 +29,7 @@ from glus_edge.runtime.device.cuda_stream import MAIN, CudaStream
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import BundleError, EngineError
+from glus_edge.runtime.onnx_rewrite.graph_builder import GraphBuilder
 
 ONNXRUNTIME_CUDA = "onnxruntime-cuda"
 # The image encoder needs nothing of the language model: on its own stream the two overlap.
@@ -187,6 +188,25 @@ class OnnxRuntimeCudaBackend:
         if self._options.fpa_intb_gemm:
             settings["ep.cuda.fpa_intb_gemm"] = "1"
         return Provider(CUDA, options, settings)
+
+
+def check_cuda_provider(cuda: Cuda) -> None:
+    """Runs a small product on the GPU. EngineError: the provider is not there, or its libraries cannot be loaded."""
+    require_provider(CUDA)
+    load_cuda_libraries()
+    device = CudaDevice(cuda)
+    tensors = [TensorSignature(name, "float32", (4, 4)) for name in ("left", "right", "product")]
+    graph = GraphBuilder()
+    graph.add("MatMul", ["left", "right"], "product")
+    signature = GraphSignature(tuple(tensors[:2]), tuple(tensors[2:]), {})
+    settings, stream = session_settings(OnnxRuntimeOptions(threads=1), accuracy=1), device.stream()
+    provider = Provider(CUDA, {"user_compute_stream": str(stream.handle)})
+    model = graph.model("probe", tensors[:2], tensors[2:])
+    session = opened_session(model, "a product", signature, settings, provider)
+    engine = OnnxRuntimeCudaEngine("probe", signature, session, device, stream, cuda_graphs=False)
+    arrays = {tensor.name: device.zeros((4, 4), "float32") for tensor in tensors}
+    engine.run({name: arrays[name] for name in ("left", "right")}, {"product": arrays["product"]})
+    engine.close()
 
 
 def out_of_memory(cuda: Cuda) -> str:

@@ -1,6 +1,7 @@
 """Arguments that several commands share: which bundle, which loop rules, which engines, how to reconnect."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from glus_edge.runtime.backends.onnxruntime_cuda import OnnxRuntimeCudaOptions
@@ -16,6 +17,7 @@ from glus_edge.runtime.policies.memory_rule import PARTS, REFERENCE
 from glus_edge.runtime.policies.named_rule import rule_pattern
 from glus_edge.runtime.policies.refresh import RULES
 from glus_edge.runtime.policies.window import WINDOW_POLICIES
+from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.tensorrt.engine import TensorRtOptions
 
 LIVE_POLICY = "window"  # of live video, where neither a preset nor a policy is given
@@ -80,7 +82,13 @@ def choice_from_arguments(arguments: argparse.Namespace) -> LoopChoice:
 def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of every command that runs a bundle."""
     runtime = _DEFAULTS.onnxruntime
-    parser.add_argument("--backend", choices=BACKENDS, default=_DEFAULTS.backend, help="(default: %(default)s)")
+    parser.add_argument(
+        "--backend",
+        choices=BACKENDS,
+        default=_DEFAULTS.backend,
+        help="what runs the graphs; auto: engines built for this GPU, else onnxruntime-cuda, else openvino where it is "
+        "installed and faster here, else onnxruntime; one that is named never becomes another (default: %(default)s)",
+    )
     parser.add_argument(
         "--openvino-precision",
         choices=tuple(OPENVINO_PRECISIONS),
@@ -142,6 +150,14 @@ def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
         session=runtime,
     )
     return SegmenterOptions(arguments.backend, runtime, tensorrt, openvino, onnxruntime_cuda)
+
+
+def opened_segmenter(bundle: Path, options: SegmenterOptions) -> Segmenter:
+    """`Segmenter.open`, which says on stderr what 'auto' came to, and why."""
+    segmenter = Segmenter.open(bundle, options)
+    if options.backend == "auto":
+        print(segmenter.choice.line, file=sys.stderr, flush=True)
+    return segmenter
 
 
 def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:

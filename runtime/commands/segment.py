@@ -13,6 +13,7 @@ from glus_edge.runtime.commands.arguments import (
     add_stream_argument,
     bundle_from_arguments,
     choice_from_arguments,
+    opened_segmenter,
     options_from_arguments,
 )
 from glus_edge.runtime.errors import OutputError
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = Request(tuple(arguments.sentences), choice_from_arguments(arguments), arguments.keyframe)
     with (
         closing(open_video(arguments.video, terminal_bar, stream=arguments.stream)) as video,
-        Segmenter.open(bundle, options_from_arguments(arguments)) as segmenter,
+        opened_segmenter(bundle, options_from_arguments(arguments)) as segmenter,
     ):
         segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite)
         print(
@@ -106,6 +107,7 @@ def segment_into(
         sentences=request.sentences,
         **asdict(request.choice),
         backend=segmenter.backend.name,
+        backend_reason=segmenter.choice.reason,
         precision={name: f"{graph.compute}, weights {graph.weights}" for name, graph in manifest.graphs.items()},
         context_frames=pass_.context_frames,
         key_frame=pass_.key_frame,

@@ -12,11 +12,11 @@ from glus_edge.runtime.commands.arguments import (
     add_reconnect_argument,
     bundle_from_arguments,
     choice_from_arguments,
+    opened_segmenter,
     options_from_arguments,
 )
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.policies.deadline import Deadline
-from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.serving.live_connection import LiveSettings
 from glus_edge.runtime.serving.server import LiveServer, ServerSettings
 from glus_edge.runtime.video.live_source import LiveSource
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.key,
     )
     try:
-        with LiveServer(lambda: Segmenter.open(bundle, options), choice, settings, live) as server:
+        with LiveServer(lambda: opened_segmenter(bundle, options), choice, settings, live) as server:
             print(f"glus-edge: {server.address} (Ctrl-C ends it)", file=sys.stderr, flush=True)
             server.run()
     except KeyboardInterrupt:  # how a server ends

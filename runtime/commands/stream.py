@@ -18,6 +18,7 @@ from glus_edge.runtime.commands.arguments import (
     add_stream_argument,
     bundle_from_arguments,
     choice_from_arguments,
+    opened_segmenter,
     options_from_arguments,
 )
 from glus_edge.runtime.errors import InputError, OutputError, VideoError
@@ -26,7 +27,6 @@ from glus_edge.runtime.loop.live_session import LiveSession
 from glus_edge.runtime.output.overlay import Masks, OverlayWriter
 from glus_edge.runtime.output.stream_record import KeepingUp, stream_line
 from glus_edge.runtime.policies.deadline import Deadline
-from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.atomic_file import check_file, written_aside
 from glus_edge.runtime.utils.pipeline import Behind
 from glus_edge.runtime.video.frame import Frame
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     keeping_up = KeepingUp(arguments.deadline_ms)
     ended: VideoError | OutputError | BrokenPipeError | None = None
     with (
-        Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
+        opened_segmenter(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
         LiveSource(
             arguments.source, reconnect_s=arguments.reconnect, stream=arguments.stream, listener=_print_event
         ) as source,

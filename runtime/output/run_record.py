@@ -31,6 +31,7 @@ class RunDescription:
     refresh: str = "always"  # when the language model is asked
     memory: str = "reference"  # which frames' memories are kept
     lost: str = "never"  # what becomes of masks when the object is gone
+    backend_reason: str = "given"  # why it is this backend
 
 
 class RunRecord:

@@ -46,7 +46,8 @@ def test_pixels_are_made_where_they_were_asked_for(monkeypatch, device_pixels):
 
     monkeypatch.setattr(opening.TensorRtBackend, "open_device", open_device)
     options = SegmenterOptions("tensorrt-rtx", tensorrt=TensorRtOptions(device_pixels=device_pixels))
-    _, pixels = open_backend(None, options)
+    _, pixels, choice = open_backend(None, options)
+    assert (choice.backend, choice.reason) == ("tensorrt-rtx", "asked for")
     assert pixels == ("engines" if device_pixels else None)
     assert opened[0].library == "tensorrt-rtx"
 
