@@ -102,9 +102,18 @@ def vision_shapes(config: VisionConfig) -> Shapes:
     return shapes
 
 
+def vision_settings(whole: JsonObject) -> JsonObject:
+    """The settings of the vision model in a config.json: of one alone, or the part of a whole CLIP.
+
+    Those of the first release stand in vision_config_dict as well, which outranks (CLIPConfig of transformers).
+    """
+    parts = [part.values for key in ("vision_config", "vision_config_dict") if (part := whole.child(key)) is not None]
+    return JsonObject(whole.path, {key: value for part in parts for key, value in part.items()}) if parts else whole
+
+
 def vision_config(whole: JsonObject) -> VisionConfig:
     """The sizes of a CLIP folder's config.json. Raises CheckpointError naming the key of what is not followed."""
-    config = whole.child("vision_config") or whole
+    config = vision_settings(whole)
     # What a file leaves out is the default of CLIPVisionConfig.
     vision = VisionConfig(
         width=config.integer("hidden_size", 768, maximum=1 << 16),

@@ -65,6 +65,11 @@ def read_tensors(path: Path) -> Mapping[str, torch.Tensor]:
         raise CheckpointError(f"{path}: got a {type(loaded).__name__}, expected a mapping of names to tensors")
     for name, tensor in loaded.items():
         _check_name(path, name)
+        if isinstance(tensor, dict):
+            raise CheckpointError(
+                f"{path}: entry {str(name)[:60]!r}: got a mapping, expected a dense tensor; a training state was saved whole: "
+                "save the weights inside it alone"
+            )
         if not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
             raise CheckpointError(
                 f"{path}: entry {str(name)[:60]!r}: got a {type(tensor).__name__}, expected a dense tensor"

@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from glus_edge.export.checkpoint.json_file import JsonObject
-from glus_edge.export.checkpoint.vision_tower import PREFIX, VisionTower
+from glus_edge.export.checkpoint.vision_tower import PREFIX, VisionTower, vision_settings
 from glus_edge.export.parity.comparison import TOLERANCES
 from glus_edge.export.vision.clip_encoder import POOLED_PATCHES, ClipEncoder
 from glus_edge.runtime.errors import CheckpointError, ParityError
@@ -43,8 +43,7 @@ def check_clip(encoder: ClipEncoder, tower: VisionTower, pixels: Tensor) -> Tens
 def _library_model(encoder: ClipEncoder, tower: VisionTower) -> Any:
     """The library's model with the encoder's own parameters, none copied; its unused last layer is left out."""
     path = tower.weights.folder / "config.json"
-    values = JsonObject.read(path)
-    values = values.child("vision_config") or values
+    values = vision_settings(JsonObject.read(path))
     try:
         declared = inspect.signature(CLIPVisionConfig.__init__).parameters
         settings = {key: value for key, value in values.values.items() if key in declared}

@@ -100,7 +100,7 @@ def llama_config(path: Path) -> Any:
     """
     values = dict(JsonObject.read(path).values)
     declared = set(inspect.signature(LlamaConfig.__init__).parameters)
-    rope = values.get("rope_parameters")
+    rope = values.get("rope_parameters") or values.get("rope_scaling")
     if "rope_parameters" not in declared and isinstance(rope, dict):  # transformers 4 has them under two keys
         values["rope_theta"] = rope.get("rope_theta", values.get("rope_theta"))
         values["rope_scaling"] = {key: value for key, value in rope.items() if key != "rope_theta"} or None

@@ -115,9 +115,12 @@ def _role_records(folder: Path, config: JsonObject) -> Iterator[tuple[str, _Reco
                 record = record._replace(lstrip=False, rstrip=False)
             yield role, record
     for file in (outranking, config):
-        further = file.values.get("additional_special_tokens")
-        for value in further if isinstance(further, list) else ():
-            yield "additional_special_tokens", _record(file, "additional_special_tokens", value)
+        for key in ("additional_special_tokens", "extra_special_tokens"):  # the second is that of transformers 5
+            further = file.values.get(key)
+            if isinstance(further, dict):
+                further = list(further.values())
+            for value in further if isinstance(further, list) else ():
+                yield key, _record(file, key, value)
 
 
 def _record(file: JsonObject, where: str, value: Any) -> _Record:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 
 from glus_edge.export import command, export
 from glus_edge.export.checkpoint.checkpoint import Checkpoint
@@ -332,3 +334,47 @@ def test_a_vision_tower_out_of_reach_is_named(tmp_path, monkeypatch, named):
         export_golden(tmp_path / "bundle", checkpoint=checkpoint, vision_tower=None)
     assert named[:200] in str(caught.value)
     assert listing(tmp_path) == ["c"]
+
+
+def test_a_base_of_the_rotary_positions_read_wrong_does_not_pass_parity(tmp_path, monkeypatch):
+    config = files.golden_config() | {
+        "rope_theta": None,
+        "rope_parameters": {"rope_theta": 5e5, "rope_type": "default"},
+    }
+    checkpoint = files.single_bin(tmp_path / "c", files.golden_weights(), config)
+    bundle = export_golden(tmp_path / "right", checkpoint=checkpoint)
+    graph = onnx.load(bundle / "language_model.onnx", load_external_data=False)
+    assert {entry.key: entry.value for entry in graph.metadata_props}["rope_theta"] == "500000.0"
+    monkeypatch.setattr("glus_edge.export.checkpoint.language_config.rope_theta", lambda config: 1e4)
+    with pytest.raises(ParityError, match=r"language_model: output segment_embedding"):
+        export_golden(tmp_path / "wrong", checkpoint=checkpoint)
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_a_checkpoint_saved_anew_by_current_libraries_gives_the_same_bundle(tmp_path, golden_bundle):
+    """Shards without an index, tokenizer.json alone, CLIP as transformers 5 has it."""
+    from tests.export.tokenizer.test_tokenizer import saved_by_transformers
+
+    weights, checkpoint = files.golden_weights(), files.folder(tmp_path / "checkpoint")
+    for path in checkpoint.glob("*token*"):
+        path.unlink()
+    saved_by_transformers(checkpoint)
+    names = list(weights)
+    for number in (1, 2):
+        part = {name: weights[name].contiguous() for name in names[number - 1 :: 2]}
+        save_file(part, checkpoint / f"model-{number:05d}-of-00002.safetensors")
+    tower = tmp_path / "clip"
+    shutil.copytree(files.GOLDEN / "clip", tower)
+    vision = torch.load(tower / "pytorch_model.bin", weights_only=True)
+    save_file({name.removeprefix("vision_model."): each for name, each in vision.items()}, tower / "model.safetensors")
+    (tower / "pytorch_model.bin").unlink()
+    settings = json.loads((tower / "preprocessor_config.json").read_text())
+    (tower / "preprocessor_config.json").unlink()
+    (tower / "processor_config.json").write_text(json.dumps({"image_processor": settings}))
+    bundle = export_golden(tmp_path / "bundle", checkpoint=checkpoint, vision_tower=tower)
+    for path in golden_bundle.glob("*.onnx*"):
+        assert (bundle / path.name).read_bytes() == path.read_bytes(), path.name
+    assert (bundle / "token_embedding.npy").read_bytes() == (golden_bundle / "token_embedding.npy").read_bytes()
+    vocabularies = [json.loads((folder / "tokenizer.json").read_text()) for folder in (bundle, golden_bundle)]
+    assert vocabularies[0]["model"]["vocab"] == vocabularies[1]["model"]["vocab"]
+    assert vocabularies[0]["added_tokens"] == vocabularies[1]["added_tokens"]

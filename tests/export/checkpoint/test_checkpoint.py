@@ -132,6 +132,11 @@ def test_a_tensor_saved_without_its_values_is_named(tmp_path):
     refused(files.single_bin(tmp_path / "c", weights), "pytorch_model.bin: model.norm.weight", "without values")
 
 
+def test_a_training_state_saved_whole_is_told_what_to_save(tmp_path):
+    state = {"model": files.golden_weights(), "step": 7}
+    refused(files.single_bin(tmp_path / "c", state), "'model': got a mapping", "save the weights inside it")
+
+
 def test_integer_weights_are_refused_where_they_are_read(tmp_path):
     weights = files.golden_weights() | {"model.norm.weight": torch.zeros(64, dtype=torch.int64)}
     checkpoint = Checkpoint.open(files.single_bin(tmp_path / "c", weights))

@@ -112,6 +112,14 @@ def test_a_folder_that_is_not_clip_as_glus_uses_it_is_named(tmp_path, changes, p
         assert part in str(caught.value), str(caught.value)
 
 
+def test_the_second_part_of_a_whole_clips_first_release_outranks_the_first(tmp_path):
+    path = copied(tmp_path)
+    config = json.loads((path / "config.json").read_text())
+    parts = {"vision_config": config | {"layer_norm_eps": 0.1}, "vision_config_dict": {"layer_norm_eps": 1e-5}}
+    (path / "config.json").write_text(json.dumps({"model_type": "clip"} | parts))
+    assert VisionTower.open(path).config == VisionTower.open(files.GOLDEN / "clip").config
+
+
 def test_missing_files_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="--vision-tower"):
         VisionTower.open(tmp_path / "nowhere")

@@ -62,6 +62,8 @@ def test_weights_are_dropped_after_use_and_every_matrix_is_observed() -> None:
         {"rope_theta": 5e5},
         {"rope_theta": None, "rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}},
         {"rope_parameters": {"rope_theta": 5e5}},
+        {"rope_scaling": {"rope_theta": 5e5, "rope_type": "default"}},
+        {"rope_theta": 5e5, "rope_scaling": {"type": "linear", "factor": 1.0}},
     ],
 )
 def test_the_base_of_the_rotary_positions_is_the_librarys_reading(tmp_path: Path, changes: dict[str, Any]) -> None:

@@ -299,14 +299,21 @@ def expected_around_segment(left: bool, right: bool) -> list[int]:
     return [*plain.encode("a" if left else "a "), 448, *plain.encode("b" if right else " b")]
 
 
-@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize(
+    ("file", "key"),
+    [
+        ("tokenizer_config.json", "additional_special_tokens"),
+        ("special_tokens_map.json", "additional_special_tokens"),
+        ("tokenizer_config.json", "extra_special_tokens"),
+    ],
+)
 @pytest.mark.parametrize(("left", "right"), [(True, False), (False, True), (True, True), (False, False)])
 def test_a_record_of_a_special_token_says_which_spaces_it_swallows(
-    tmp_path: Path, file: str, left: bool, right: bool
+    tmp_path: Path, file: str, key: str, left: bool, right: bool
 ) -> None:
     checkpoint_files(tmp_path, models()[0])
     record = RECORD | {"content": "[SEG]", "lstrip": left, "rstrip": right}
-    edit(file, additional_special_tokens=[record])(tmp_path)
+    edit(file, **{key: [record]})(tmp_path)
     assert ids_around_segment(tmp_path) == expected_around_segment(left, right)
 
 
