@@ -87,7 +87,7 @@ def _check_installation(words: list[str]) -> None:
         assert set(words[1:]) <= set(targets), words
         return
     assert Path(words[0]).name == "pip", f"{words}: no check for this command"
-    assert words[1] == "install", words
+    assert words[1] in ("install", "uninstall"), words
     for word in words[2:]:
         extras = re.fullmatch(r"\.\[(.+)\]", word)
         assert extras is None or set(extras[1].split(",")) <= set(EXTRAS), word
