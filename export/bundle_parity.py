@@ -90,7 +90,7 @@ def _questions(
 ) -> LanguageQuestions:
     pixels = np.stack([clip_pixels(frame.rgb, model.modules.clip_image) for frame in frames])
     tokens = check_clip(model.modules.clip_encoder, model.tower, torch.from_numpy(pixels)).numpy()
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text(encoding="utf-8"))
     sizes = model.dimensions
     embedding = TokenEmbedding.open(folder / "token_embedding.npy", sizes.vocabulary_size, sizes.language_width)
     return LanguageQuestions(sizes, prompt, tokenizer, embedding, tokens, options.context_frames)

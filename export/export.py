@@ -51,7 +51,10 @@ def write_checked_tokenizer(model: SourceModel, path: Path) -> PromptSettings:
     """
     folder = model.checkpoint.folder
     prompt = write_tokenizer(folder, path)
-    tokens, rows = Tokenizer.from_file(str(path)).get_vocab_size(), model.dimensions.vocabulary_size
+    tokens, rows = (
+        Tokenizer.from_str(path.read_text(encoding="utf-8")).get_vocab_size(),
+        model.dimensions.vocabulary_size,
+    )
     if tokens > rows:
         raise CheckpointError(
             f"{folder}: got a tokenizer of {tokens} tokens and a vocab_size of {rows}, expected a row of "

@@ -18,7 +18,7 @@ VISION_WEIGHTS = (INT8,)  # beside those of the precision
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """One export. Raises InputError for a precision that does not exist."""
+    """One export. Raises InputError for a precision that does not exist or a name that is not UTF-8."""
 
     checkpoint: Path
     output: Path
@@ -34,6 +34,16 @@ class ExportOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        for name, path in (
+            ("CHECKPOINT", self.checkpoint),
+            ("--output", self.output),
+            ("--vision-tower", self.vision_tower),
+        ):
+            if path is not None and any("\ud800" <= letter <= "\udfff" for letter in str(path.absolute())):
+                raise InputError(
+                    f"{name}: got {str(path)!a}, which is not UTF-8, expected a name that ONNX Runtime can open; "
+                    "rename the folder"
+                )
         if self.precision not in PRECISIONS:
             raise InputError(f"--precision: got {self.precision!r}, expected one of {', '.join(PRECISIONS)}")
         if self.weights not in LANGUAGE_WEIGHTS:

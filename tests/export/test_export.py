@@ -280,6 +280,13 @@ def test_the_vision_tower_config_json_names_is_found(tmp_path, monkeypatch, plac
     assert options.vision_tower_folder("openai/clip-vit").resolve() == folder
 
 
+@pytest.mark.parametrize("name", ["checkpoint", "output", "vision_tower"])
+def test_a_name_that_is_not_utf8_is_refused_before_the_work(tmp_path, name):
+    paths = {"checkpoint": tmp_path, "output": tmp_path / "out", name: tmp_path / "r\udce9s"}
+    with pytest.raises(InputError, match="which is not UTF-8"):
+        ExportOptions(**paths)
+
+
 def test_the_folder_given_is_used_as_it_is(tmp_path):
     options = ExportOptions(checkpoint=tmp_path, output=tmp_path / "out", vision_tower=tmp_path / "clip")
     assert options.vision_tower_folder("anything") == tmp_path / "clip"
