@@ -26,7 +26,15 @@ from glus_edge.runtime.tensorrt.engine import TensorRtEngine
 from glus_edge.runtime.tensorrt.library import TensorRt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, Plan, plan_from_onnx
 from glus_edge.runtime.tensorrt.precision_search import Candidate, next_candidate
-from glus_edge.runtime.tensorrt.store import FOLDER, BuildAttempt, EngineKey, EngineRecord, EngineStore, engine_key
+from glus_edge.runtime.tensorrt.store import (
+    FOLDER,
+    BuildAttempt,
+    EngineKey,
+    EngineRecord,
+    EngineStore,
+    engine_key,
+    intact,
+)
 
 ALL_GRAPHS = (*GRAPHS, *PREPROCESS_GRAPHS)
 
@@ -111,13 +119,16 @@ def build_engines(
     for graph in graphs:
         start = time.perf_counter()
         key = key_of(build, graph, cuda.gpu.label)
-        found = [record for _, record in store.records() if record.key == key and (gate is None or record.gate)]
+        found = [
+            record
+            for path, record in store.records()
+            if record.key == key and (gate is None or record.gate) and intact(path, record)
+        ]
         if found:
             yield BuiltGraph(found[0], reused=True, seconds=time.perf_counter() - start)
             continue
         record, plan = _accepted(build, cuda, gate, key)
-        store.save(record, plan.data)
-        yield BuiltGraph(record, reused=False, seconds=time.perf_counter() - start)
+        yield BuiltGraph(store.save(record, plan.data), reused=False, seconds=time.perf_counter() - start)
 
 
 def _accepted(build: EngineBuild, cuda: Cuda, gate: AccuracyGate | None, key: EngineKey) -> tuple[EngineRecord, Plan]:

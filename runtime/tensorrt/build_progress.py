@@ -1,6 +1,8 @@
 """Progress of a compilation, and Ctrl-C: the compiler runs in a thread and asks at every step whether to go on."""
 
+import gc
 import threading
+import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -62,7 +64,9 @@ def progress_monitor(api: Any, monitor: BuildMonitor) -> Any:
 def run_cancellable(build: Callable[[], T], monitor: BuildMonitor | None) -> T:
     """The result of `build`. It runs in a thread: Python sees Ctrl-C only while its main thread runs Python.
 
-    A KeyboardInterrupt cancels through `monitor`, waits for the compiler to stop, and is raised again.
+    It must not see it in a callback of the compiler's either, which takes the exception for an error of its own. A
+    KeyboardInterrupt cancels through `monitor`, waits for the compiler to stop and for its objects to be gone, and is
+    raised again: what is left of them as the interpreter ends calls back into it, and the process dies.
     """
     if monitor is None:
         return build()
@@ -73,17 +77,24 @@ def run_cancellable(build: Callable[[], T], monitor: BuildMonitor | None) -> T:
         try:
             results.append(build())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread below
+            traceback.clear_frames(error.__traceback__)
             failures.append(error)
+        finally:
+            done.set()
 
-    thread = threading.Thread(target=work, name="tensorrt-build")
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(0.1)
-    except KeyboardInterrupt:
-        monitor.cancelled = True
-        thread.join()
-        raise
+    # Not Thread.join: interrupted, that of Python 3.11 takes the thread for one that has ended.
+    done = threading.Event()
+    interrupted: KeyboardInterrupt | None = None
+    threading.Thread(target=work, name="tensorrt-build").start()
+    while not done.is_set():
+        try:
+            done.wait(0.1)
+        except KeyboardInterrupt as error:
+            interrupted, monitor.cancelled = error, True
+    if interrupted is not None:
+        results.clear()
+        gc.collect()
+        raise interrupted
     if failures:
         raise failures[0]
     return results[0]

@@ -49,6 +49,20 @@ def plan_from_onnx(
     Errors: EngineError naming the node that cannot be parsed, or TensorRT's own reason. KeyboardInterrupt stops the
     build at its next step.
     """
+    return run_cancellable(
+        lambda: _compiled(tensorrt, graph, path, signature, settings, timing_cache, monitor), monitor
+    )
+
+
+def _compiled(
+    tensorrt: TensorRt,
+    graph: str,
+    path: Path,
+    signature: GraphSignature,
+    settings: BuildSettings,
+    timing_cache: Path | None,
+    monitor: BuildMonitor | None,
+) -> Plan:
     api = tensorrt.api
     tensorrt.messages.clear()
     builder = create(tensorrt, api.Builder, "compile")
@@ -67,7 +81,7 @@ def plan_from_onnx(
         config.progress_monitor = progress_monitor(api, monitor)
     cache = _timing_cache(tensorrt, config, timing_cache)
     start = time.perf_counter()
-    data = run_cancellable(lambda: builder.build_serialized_network(network, config), monitor)
+    data = builder.build_serialized_network(network, config)
     build_s = time.perf_counter() - start
     if data is None:
         raise EngineError(

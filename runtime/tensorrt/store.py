@@ -4,17 +4,18 @@ import hashlib
 import json
 import os
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle, sha256
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import BundleError, EngineError
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
 from glus_edge.runtime.tensorrt.precision_search import Candidate
 from glus_edge.runtime.utils.abandoned import remove_abandoned
-from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
+from glus_edge.runtime.utils.regular_file import read_regular
+from glus_edge.runtime.utils.schema import SchemaError, from_json, json_document, to_json
 
 FOLDER = "engines"
 RECORD = "engine.json"
@@ -70,6 +71,7 @@ class EngineRecord:
     precision: str  # 'fp16', 'bf16' or 'fp32': the one the gate left
     gate: tuple[BuildAttempt, ...] = field(default=())  # empty: the engine has not been compared with anything
     raised: tuple[str, ...] = ()  # named blocks that compute in float32 all the same
+    sha256: str = ""  # of the plan; `save` fills it in
 
     @property
     def candidate(self) -> Candidate:
@@ -97,9 +99,13 @@ class EngineStore:
     def __init__(self, bundle_directory: Path) -> None:
         self.folder = bundle_directory / FOLDER
 
-    def save(self, record: EngineRecord, plan: Any) -> Path:
-        """Writes a plan and its record aside and renames the folder: a half-written engine is never found."""
+    def save(self, record: EngineRecord, plan: Any) -> EngineRecord:
+        """Writes a plan and its record aside and renames the folder: a half-written engine is never found.
+
+        Returns the record, the plan's SHA-256 in it.
+        """
         target = self.folder / record.key.fingerprint
+        record = replace(record, sha256=hashlib.sha256(memoryview(plan)).hexdigest())
         remove_abandoned(self.folder, ".*.partial")  # gigabytes, on a board's flash
         aside = self.folder / f".{record.key.fingerprint}.{os.getpid()}.partial"
         shutil.rmtree(aside, ignore_errors=True)
@@ -112,20 +118,25 @@ class EngineStore:
             aside.rename(target)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        return target / record.file
+        return record
 
     def remove(self, key: EngineKey) -> None:
         """Deletes an engine, if it is there."""
         shutil.rmtree(self.folder / key.fingerprint, ignore_errors=True)
 
     def records(self) -> list[tuple[Path, EngineRecord]]:
-        """Every whole engine: path of its plan, and its record. BundleError: a record that cannot be read."""
+        """Every whole engine: path of its plan, and its record. BundleError: a record that cannot be read or believed."""
         found = []
         for path in sorted(self.folder.glob(f"[!.]*/{RECORD}")):
             try:
-                record = from_json(EngineRecord, json.loads(path.read_text(encoding="utf-8")))
-            except (OSError, ValueError, RecursionError, SchemaError) as error:
+                record = from_json(EngineRecord, json_document(read_regular(path)))
+            except (OSError, SchemaError) as error:
                 raise BundleError(f"{path}: got {error}, expected an engine's record; delete {path.parent}") from error
+            if record.file != f"{record.key.graph}.engine" or path.parent.name != record.key.fingerprint:
+                raise BundleError(
+                    f"{path}: got the file {record.file[:60]!r} and the key {record.key.fingerprint}, expected "
+                    f"{record.key.graph[:60]}.engine and the folder's name; delete {path.parent}"
+                )
             plan = path.parent / record.file
             if plan.is_file() and plan.stat().st_size == record.size_bytes > 0:
                 found.append((plan, record))
@@ -134,7 +145,10 @@ class EngineStore:
     def find(
         self, bundle: Bundle, graph: str, library: str, library_version: str, gpu: str
     ) -> tuple[Path, EngineRecord]:
-        """The engine to run a graph with here. EngineError names the first thing in which those there are differ."""
+        """The engine to run a graph with here, its plan verified.
+
+        EngineError names the first thing in which those that are there differ; BundleError: a plan that was changed.
+        """
         command = f"run `glus-edge build {bundle.directory} --backend {library}`"
         candidates = [(path, record) for path, record in self.records() if record.key.graph == graph]
         if not candidates:
@@ -155,7 +169,17 @@ class EngineStore:
                     f"{graph}: got an engine for {what} {_short(got)}, expected {_short(value)}; {command} on this machine"
                 )
             candidates = matching
-        return max(candidates, key=lambda found: found[0].stat().st_mtime)
+        path, record = max(candidates, key=lambda found: found[0].stat().st_mtime)
+        if not intact(path, record):
+            raise BundleError(
+                f"{path}: got another plan than the one that was built, or one of a version that kept no SHA-256; {command}"
+            )
+        return path, record
+
+
+def intact(plan: Path, record: EngineRecord) -> bool:
+    """Whether a plan is the one its record was written for."""
+    return sha256(plan) == record.sha256
 
 
 def _write(path: Path, content: bytes | memoryview) -> None:

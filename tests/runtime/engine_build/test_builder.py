@@ -21,11 +21,11 @@ from glus_edge.runtime.engine_build.builder import ALL_GRAPHS, AccuracyGate, Eng
 from glus_edge.runtime.engine_build.float32_reference import record_reference
 from glus_edge.runtime.engine_build.mask_check import REPORT, check_masks
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
-from glus_edge.runtime.errors import EngineError
+from glus_edge.runtime.errors import BundleError, EngineError
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import BLOCKS, image_encoder_blocks
 from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS
 from glus_edge.runtime.tensorrt.plan import BuildSettings
-from glus_edge.runtime.tensorrt.store import FOLDER, EngineStore
+from glus_edge.runtime.tensorrt.store import FOLDER, RECORD, EngineStore
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.tensorrt_double import tensorrt_double
 
@@ -244,6 +244,43 @@ def test_an_engine_that_is_wrong_only_when_replayed_is_refused(bundle, gate):
     with pytest.raises(EngineError, match="memory_encoder: no precision is right"):
         list(build_engines(a_build(bundle, cuda), cuda, gate, ("memory_encoder",)))
     assert cuda.calls("launch")
+
+
+def test_an_engine_whose_plan_was_changed_is_built_anew(bundle):
+    cuda, graphs = CudaDouble(), ("memory_encoder",)
+    list(build_engines(a_build(bundle, cuda), cuda, None, graphs))
+    (plan,) = bundle.glob(f"{FOLDER}/*/memory_encoder.engine")
+    content = bytearray(plan.read_bytes())
+    content[len(content) // 2] ^= 1
+    plan.write_bytes(content)
+    (_, record), *_ = EngineStore(bundle).records()
+    with pytest.raises(BundleError, match="got another plan than the one that was built"):
+        EngineStore(bundle).find(
+            Bundle.open(bundle), "memory_encoder", record.key.library, record.key.library_version, record.key.gpu
+        )
+    assert [row.reused for row in build_engines(a_build(bundle, cuda), cuda, None, graphs)] == [False]
+    assert [row.reused for row in build_engines(a_build(bundle, cuda), cuda, None, graphs)] == [True]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.update(file="../../memory_encoder.onnx"),
+        lambda record: record.update(file="/etc/passwd"),
+        lambda record: record["key"].update(gpu="another"),
+        lambda record: record["key"].update(graph="mask_decoder"),
+        lambda record: record["key"]["limits"].update(sentences=99),
+    ],
+)
+def test_a_record_that_points_elsewhere_or_has_another_key_is_not_believed(bundle, change):
+    cuda = CudaDouble()
+    list(build_engines(a_build(bundle, cuda), cuda, None, ("memory_encoder",)))
+    (path,) = bundle.glob(f"{FOLDER}/*/{RECORD}")
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    with pytest.raises(BundleError, match=r"engine.json: got the file .* and the key .*; delete "):
+        EngineStore(bundle).records()
 
 
 def test_nan_never_passes():

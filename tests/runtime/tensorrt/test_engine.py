@@ -11,12 +11,14 @@ import numpy as np
 import pytest
 
 from glus_edge.runtime import EngineError, Segmenter
-from glus_edge.runtime.bundle.bundle import Bundle
+from glus_edge.runtime.bundle.bundle import Bundle, sha256
 from glus_edge.runtime.bundle.signatures import Axis, GraphSignature, Limits, TensorSignature
 from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.engine_build.builder import EngineBuild, build_engines
 from glus_edge.runtime.tensorrt.engine import RUNTIME_CACHE, TensorRtBackend, TensorRtEngine, TensorRtOptions
 from glus_edge.runtime.tensorrt.plan import BuildSettings
+from glus_edge.runtime.tensorrt.store import RECORD, EngineKey
+from glus_edge.runtime.utils.schema import from_json
 from tests.runtime import golden
 from tests.runtime.cuda_double import CudaDouble
 from tests.runtime.opened_double import Opened, with_engines
@@ -170,6 +172,7 @@ def test_an_engine_for_something_else_is_one_clear_line(built, tmp_path, field, 
         record = json.loads(path.read_text())
         record["key"][field] = value
         path.write_text(json.dumps(record))
+        path.parent.rename(path.parents[1] / from_json(EngineKey, record["key"]).fingerprint)
     with pytest.raises(EngineError) as caught:
         Opened(folder)
     assert said in str(caught.value)
@@ -181,6 +184,8 @@ def test_a_plan_that_does_not_load_is_one_line_with_tensorrts_reason(built, tmp_
     shutil.copytree(built, folder)
     for path in folder.glob("engines/*/*.engine"):
         path.write_bytes(b"x" * path.stat().st_size)
+        record = json.loads((path.parent / RECORD).read_text())
+        (path.parent / RECORD).write_text(json.dumps(record | {"sha256": sha256(path)}))
     with pytest.raises(
         EngineError, match=r"cannot load the engine: the plan's magic tag does not match; build it again"
     ):

@@ -1,7 +1,9 @@
 """Every graph of every precision through NVIDIA's own parser and compiler, which need no GPU."""
 
+import signal
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -148,26 +150,39 @@ def test_a_build_reports_its_steps_and_stops_when_told(tensorrt, golden_bundle):
     assert stopped.steps_done < monitor.steps_done
 
 
-def test_ctrl_c_waits_for_the_compiler_to_stop(monkeypatch):
+def test_ctrl_c_waits_for_the_compiler_to_stop():
     monitor, stopped = BuildMonitor(), threading.Event()
 
     def build():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         while monitor.step("compiling", 0):
             time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)  # an impatient one
+        time.sleep(0.3)
         stopped.set()
 
-    original = threading.Thread.join
-    interrupts = iter([KeyboardInterrupt])
-
-    def join(thread, timeout=None):
-        for interrupt in interrupts:
-            raise interrupt
-        original(thread, timeout)
-
-    monkeypatch.setattr(threading.Thread, "join", join)
     with pytest.raises(KeyboardInterrupt):
         run_cancellable(build, monitor)
     assert stopped.is_set()
+
+
+def test_the_compiler_and_its_objects_are_in_the_thread_that_ctrl_c_does_not_reach():
+    class Compiler:
+        """Stands for TensorRT's builder."""
+
+    held, threads = [], []
+
+    def build():
+        compiler = Compiler()
+        held.append(weakref.ref(compiler))
+        threads.append(threading.current_thread())
+        raise EngineError(f"cannot compile with {compiler}")
+
+    with pytest.raises(EngineError, match="cannot compile") as caught:
+        run_cancellable(build, BuildMonitor())
+    assert caught.value.__traceback__ is not None
+    assert held[0]() is None
+    assert threads[0] is not threading.main_thread()
 
 
 def test_a_failure_in_the_compilers_thread_reaches_the_caller():
