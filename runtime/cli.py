@@ -52,6 +52,11 @@ _BENCHMARKS = {
         "where a frame's milliseconds go, against the reference and the machine's limit",
         _WITH_TORCH,
     ),
+    "profile": Command(
+        "glus_edge.benchmarks.profiler.command",
+        "latency as users see it, in five scenarios, with every raw sample; why the slowest frames were slow",
+        _WITH_TORCH,
+    ),
     "gpu": Command(
         "glus_edge.benchmarks.gpu.command",
         "every graph on this NVIDIA GPU, by every backend that is here, against the roofline and torch",

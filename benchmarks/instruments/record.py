@@ -18,21 +18,28 @@ def add_record_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier record")
 
 
+def checked_output(arguments: argparse.Namespace) -> Path | None:
+    """Where the record goes, asked before the benchmark runs; None: nowhere.
+
+    OutputError: the file exists already, or cannot be written.
+    """
+    path: Path | None = arguments.output
+    if path is None:
+        return None
+    if path.is_file() and not arguments.overwrite:
+        raise OutputError(f"--output {path}: exists already, expected a new file; name another one or give --overwrite")
+    check_file(path)
+    return path
+
+
 class RecordFile:
     """Where a benchmark's record goes, checked before the benchmark runs."""
 
     def __init__(self, benchmark: str, arguments: argparse.Namespace) -> None:
         """`arguments`: those of `add_record_arguments`. OutputError: the file exists already, or cannot be written."""
         self._benchmark = benchmark
-        self._path: Path | None = arguments.output
+        self._path = checked_output(arguments)
         self._command_line = ["glus-edge", *arguments.argv]
-        if self._path is None:
-            return
-        if self._path.is_file() and not arguments.overwrite:
-            raise OutputError(
-                f"--output {self._path}: exists already, expected a new file; name another one or give --overwrite"
-            )
-        check_file(self._path)
 
     def write(self, where: Environment, settings: object, rows: Sequence[object], **others: object) -> None:
         """Writes the whole file or none; nothing without --output.

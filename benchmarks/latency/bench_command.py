@@ -93,11 +93,11 @@ def _settings(arguments: argparse.Namespace) -> BenchSettings:
         bundle=bundle_from_arguments(arguments),
         options=options_from_arguments(arguments),
         video=arguments.video,
-        policies=_policies(arguments.policy),
+        policies=window_policies(arguments.policy),
         refresh=arguments.refresh,
         memory=arguments.memory,
         lost=arguments.lost,
-        sentences=_counts(arguments.sentences),
+        sentences=sentence_counts(arguments.sentences),
         rounds=-(-arguments.frames // BLOCK_FRAMES),
         baseline=baseline_from_arguments(arguments),
     )
@@ -111,7 +111,8 @@ def _peak(backend: str, manifest: Manifest) -> MachinePeak | None:
     return measure_peak() if backend != ONNXRUNTIME_CUDA else None
 
 
-def _policies(text: str) -> tuple[str, ...]:
+def window_policies(text: str) -> tuple[str, ...]:
+    """Of the argument --policy. InputError: one is unknown."""
     policies = tuple(dict.fromkeys(text.split(",")))
     for policy in policies:
         if policy not in WINDOW_POLICIES:
@@ -119,7 +120,8 @@ def _policies(text: str) -> tuple[str, ...]:
     return policies
 
 
-def _counts(text: str) -> tuple[int, ...]:
+def sentence_counts(text: str) -> tuple[int, ...]:
+    """Of the argument --sentences. InputError: one is no number within bounds."""
     counts = tuple(dict.fromkeys(int(word) if word.isascii() and word.isdigit() else 0 for word in text.split(",")))
     if not all(0 < count <= MAXIMUM_SENTENCES for count in counts):
         raise InputError(f"--sentences: got {text!r}, expected numbers from 1 to {MAXIMUM_SENTENCES} such as 1,8")

@@ -70,7 +70,7 @@ class Yardstick:
     """
 
     block: int
-    product_ms: float  # a matrix product that fits into a core's cache, on one thread
+    arithmetic_ms: float  # arithmetic on numbers that fit into a core's cache, on one thread
     copy_ms: float  # a copy that fits into no cache
 
 
