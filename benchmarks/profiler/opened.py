@@ -11,7 +11,8 @@ from glus_edge.benchmarks.profiler.timed_video import TimedVideo
 from glus_edge.benchmarks.profiler.trace import Trace
 from glus_edge.runtime.backends.engine import Backend, Engine
 from glus_edge.runtime.bundle.bundle import Bundle
-from glus_edge.runtime.segmenter import Segmenter, open_backend
+from glus_edge.runtime.open_backend import open_backend
+from glus_edge.runtime.segmenter import Segmenter
 from glus_edge.runtime.utils.process_memory import resident_bytes
 
 Wrap = Callable[[Engine], Engine]
@@ -45,9 +46,9 @@ class Opened:
         self.settings, self.trace, self.owners = settings, trace, MemoryOwners()
         self.probe = FrameProbe(trace)
         self.bundle = Bundle.open(settings.bundle)
-        backend, pixels = open_backend(self.bundle, settings.options)
+        backend, pixels, choice = open_backend(self.bundle, settings.options)
         self.backend = ProbedBackend(backend, self.probe, self.owners, wrap)
-        self.segmenter = Segmenter(self.bundle, self.backend, pixels, self.probe.stopwatch)
+        self.segmenter = Segmenter(self.bundle, self.backend, pixels, self.probe.stopwatch, choice)
         self.measured = 0  # frames
         self._stack = ExitStack()
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime, timezone
-from typing import Any
 
 from glus_edge.benchmarks.instruments.energy import EnergyMeters, energy_meters
 from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES, environment
@@ -31,7 +30,8 @@ from glus_edge.benchmarks.records.profile_record import (
     VideoFacts,
 )
 from glus_edge.runtime.errors import EngineError, InputError
-from glus_edge.runtime.segmenter import SegmenterOptions
+from glus_edge.runtime.open_backend import BackendChoice, SegmenterOptions
+from glus_edge.runtime.tensorrt.library import LIBRARIES
 from glus_edge.runtime.utils.progress import Progress
 
 
@@ -75,7 +75,7 @@ def profile(
             driver=None if nvml is None else nvml.driver,
             environment=where,
             bundle=bundle_facts(settings.bundle, opened.bundle.manifest),
-            engine=_engine_facts(settings.options),
+            engine=_engine_facts(settings.options, opened.segmenter.choice),
             before=before,
             after=after,
             opened_bytes=opened.backend.opened_bytes,
@@ -187,12 +187,11 @@ def _idle_watts(meters: EnergyMeters, seconds: float) -> dict[str, float]:
     return {source: (joules - before[source]) / (end - begin) for source, joules in after.items()}
 
 
-def _engine_facts(options: SegmenterOptions) -> EngineFacts:
-    backend = "onnxruntime" if options.backend == "auto" else options.backend
-    own: dict[str, Any] = asdict(getattr(options, "tensorrt" if backend.startswith("tensorrt") else backend))
+def _engine_facts(options: SegmenterOptions, choice: BackendChoice) -> EngineFacts:
+    own = getattr(options, "tensorrt" if choice.backend in LIBRARIES else choice.backend.replace("-", "_"))
     return EngineFacts(
-        backend=backend,
-        provider=options.onnxruntime.provider,
+        backend=choice.backend,
+        reason=choice.reason,
         threads=options.onnxruntime.threads,
-        options={name: str(value) for name, value in own.items()},
+        options={name: str(value) for name, value in asdict(own).items()},
     )

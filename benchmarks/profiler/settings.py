@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from glus_edge.runtime.open_backend import SegmenterOptions
 from glus_edge.runtime.policies.loop_rules import LoopChoice
-from glus_edge.runtime.segmenter import SegmenterOptions
 
 BLOCK_FRAMES = 12  # after them memory attention (every 3rd frame) and the query window (4 turns) are where they were
 WARM_UP_FRAMES = 24  # two blocks: by then all memory slots are in use and the query window is full

@@ -33,10 +33,10 @@ class BundleFacts:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """What ran it, as the command line asked for."""
+    """What ran it."""
 
     backend: str
-    provider: str  # of ONNX Runtime
+    reason: str  # why this backend: asked for, or what `auto` found
     threads: int  # of each graph
     options: dict[str, str]  # all other settings of the backend, by name
 

@@ -85,7 +85,7 @@ def record(*runs: ProfileRun, **changes: object) -> ProfileRecord:
         driver=None,
         environment=environment(1),
         bundle=BundleFacts("tiny", "0" * 64, {}, {}, {}),
-        engine=EngineFacts("onnxruntime", "cpu", 2, {}),
+        engine=EngineFacts("onnxruntime", "asked for", 2, {}),
         before=STATE,
         after=STATE,
         opened_bytes={"image_encoder": 10**6},
