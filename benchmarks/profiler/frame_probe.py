@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from glus_edge.benchmarks.instruments.counting_engine import axis_sizes
-from glus_edge.benchmarks.instruments.process_counters import CounterReading, ProcessCounters
 from glus_edge.benchmarks.profiler.trace import Trace
 from glus_edge.benchmarks.records.frame_sample import FrameCounters, GraphCall, StageSpan
+from glus_edge.benchmarks.sensors.process_counters import CounterReading, ProcessCounters
 from glus_edge.runtime.backends.engine import Engine
 from glus_edge.runtime.backends.wrapped_engine import WrappedEngine
 from glus_edge.runtime.device.device import Array, Device

@@ -6,10 +6,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from datetime import datetime, timezone
 
-from glus_edge.benchmarks.instruments.energy import EnergyMeters, energy_meters
 from glus_edge.benchmarks.instruments.environment import GPU_PACKAGES, PACKAGES, environment
-from glus_edge.benchmarks.instruments.machine_watch import MachineWatch, machine_state
-from glus_edge.benchmarks.instruments.nvml import Nvml
 from glus_edge.benchmarks.instruments.yardstick import YardstickWork
 from glus_edge.benchmarks.profiler.clips import ClipRunner
 from glus_edge.benchmarks.profiler.disturbance import disturbances
@@ -29,6 +26,9 @@ from glus_edge.benchmarks.records.profile_record import (
     StreamTrial,
     VideoFacts,
 )
+from glus_edge.benchmarks.sensors.energy import EnergyMeters, energy_meters
+from glus_edge.benchmarks.sensors.machine_watch import MachineWatch, machine_state
+from glus_edge.benchmarks.sensors.nvml import Nvml
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.open_backend import BackendChoice, SegmenterOptions
 from glus_edge.runtime.tensorrt.library import LIBRARIES

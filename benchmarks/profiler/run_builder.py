@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from glus_edge.benchmarks.instruments.energy import EnergyMeters
-from glus_edge.benchmarks.instruments.machine_watch import MachineWatch
 from glus_edge.benchmarks.instruments.yardstick import YardstickWork
 from glus_edge.benchmarks.profiler.frame_probe import ProbedFrame
 from glus_edge.benchmarks.profiler.opened import Opened
@@ -19,6 +17,8 @@ from glus_edge.benchmarks.records.profile_record import (
     VideoFacts,
     Yardstick,
 )
+from glus_edge.benchmarks.sensors.energy import EnergyMeters
+from glus_edge.benchmarks.sensors.machine_watch import MachineWatch
 from glus_edge.runtime.loop.result import FrameResult
 
 

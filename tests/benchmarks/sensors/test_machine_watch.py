@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from glus_edge.benchmarks.instruments.machine_watch import (
+from glus_edge.benchmarks.sensors.machine_watch import (
     MachineWatch,
     celsius,
     core_mhz,
     machine_state,
     throttle_counts,
 )
-from glus_edge.benchmarks.instruments.process_counters import ProcessCounters, stat_ticks, throttled_ms
+from glus_edge.benchmarks.sensors.process_counters import ProcessCounters, stat_ticks, throttled_ms
 
 
 def write(path: Path, text: str) -> None:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from glus_edge.benchmarks.instruments.jetson_power import HWMON, ina_rails, rail_watts
-from glus_edge.benchmarks.instruments.nvml import Nvml
+from glus_edge.benchmarks.sensors.jetson_power import HWMON, ina_rails, rail_watts
+from glus_edge.benchmarks.sensors.nvml import Nvml
 
 RAPL = Path("/sys/class/powercap")
 SAMPLE_S = 0.1  # between two samples of power; tegrastats is asked for the same

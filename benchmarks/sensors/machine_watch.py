@@ -13,9 +13,9 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from glus_edge.benchmarks.instruments.nvml import Nvml
-from glus_edge.benchmarks.instruments.process_counters import CounterReading, ProcessCounters
 from glus_edge.benchmarks.records.machine_state import MachineSample, MachineState
+from glus_edge.benchmarks.sensors.nvml import Nvml
+from glus_edge.benchmarks.sensors.process_counters import CounterReading, ProcessCounters
 from glus_edge.runtime.utils.process_memory import resident_bytes
 
 SAMPLE_S = 0.25

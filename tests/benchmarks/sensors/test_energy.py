@@ -8,10 +8,10 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from glus_edge.benchmarks.instruments import energy
-from glus_edge.benchmarks.instruments.energy import CounterMeter, EnergyMeters, PowerIntegral, energy_meters
-from glus_edge.benchmarks.instruments.jetson_power import ina_rails, rail_watts
-from glus_edge.benchmarks.instruments.nvml import Nvml
+from glus_edge.benchmarks.sensors import energy
+from glus_edge.benchmarks.sensors.energy import CounterMeter, EnergyMeters, PowerIntegral, energy_meters
+from glus_edge.benchmarks.sensors.jetson_power import ina_rails, rail_watts
+from glus_edge.benchmarks.sensors.nvml import Nvml
 from glus_edge.runtime.errors import EngineError
 
 ORIN_NANO = (
