@@ -6,6 +6,8 @@ import traceback
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from glus_edge.runtime.utils.termination import interruption_put_off
+
 T = TypeVar("T")
 
 
@@ -82,19 +84,18 @@ def run_cancellable(build: Callable[[], T], monitor: BuildMonitor | None) -> T:
         finally:
             done.set()
 
-    # Not Thread.join: interrupted, that of Python 3.11 takes the thread for one that has ended.
     done = threading.Event()
-    interrupted: KeyboardInterrupt | None = None
-    threading.Thread(target=work, name="tensorrt-build").start()
-    while not done.is_set():
-        try:
-            done.wait(0.1)
-        except KeyboardInterrupt as error:
-            interrupted, monitor.cancelled = error, True
-    if interrupted is not None:
-        results.clear()
-        gc.collect()
-        raise interrupted
+
+    def cancel() -> None:
+        monitor.cancelled = True
+
+    # Not Thread.join, and no exception while waiting: interrupted, that of Python 3.11 takes the thread for ended.
+    with interruption_put_off(cancel):
+        threading.Thread(target=work, name="tensorrt-build").start()
+        while not done.wait(0.1):
+            pass
+        if monitor.cancelled:
+            gc.collect()
     if failures:
         raise failures[0]
     return results[0]
