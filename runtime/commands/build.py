@@ -21,6 +21,7 @@ from glus_edge.runtime.engine_build.builder import (
     check_engines,
 )
 from glus_edge.runtime.engine_build.float32_reference import record_reference
+from glus_edge.runtime.engine_build.fusion_report import report_lines
 from glus_edge.runtime.engine_build.mask_check import check_masks
 from glus_edge.runtime.engine_build.probe_video import SENTENCE, ProbeVideo
 from glus_edge.runtime.errors import InputError, OutputError
@@ -42,6 +43,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--check-only",
         action="store_true",
         help="compile every graph and keep nothing; tensorrt-rtx needs no GPU for it",
+    )
+    parser.add_argument(
+        "--report",
+        action="store_true",
+        help="with --check-only: what the compiler fused of each graph, and how many kernels it made, from its own log",
     )
     parser.add_argument(
         "--compute-capability",
@@ -80,12 +86,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Checks or builds. Ctrl-C stops at the compiler's next step; no half-written engine is left."""
+    if arguments.report and not arguments.check_only:
+        raise InputError("--report: got it without --check-only, expected both; add --check-only")
     bundle = Bundle.open(arguments.bundle)
     graphs = tuple(arguments.graph or ALL_GRAPHS)
     target = arguments.compute_capability if arguments.check_only and arguments.backend == "tensorrt-rtx" else ""
     build = EngineBuild(
         bundle,
-        load_tensorrt(arguments.backend),
+        load_tensorrt(arguments.backend, details=arguments.report),
         limits_from_arguments(arguments),
         BuildSettings(arguments.optimization_level, arguments.workspace_mib, target),
         BuildMonitor(_Bar().show),
@@ -126,13 +134,16 @@ def check_lines(build: EngineBuild, checks: Iterable[CheckedGraph]) -> Iterator[
     where = f"compute capability {target}" if target else "the GPU that is here"
     yield f"{build.tensorrt.library} {build.tensorrt.version}, for {where}; nothing is kept"
     yield f"{'graph':<18}{'precision':<20}{'layers':>8}{'parse s':>10}{'build s':>10}{'plan MB':>10}"
+    fused: list[str] = []
     count, start = 0, time.perf_counter()
     for row in checks:
         count += 1
+        fused += [] if row.fusion is None else report_lines(row.graph, row.fusion)
         yield (
             f"{row.graph:<18}{row.precision:<20}{row.layers:>8}{row.parse_s:>10.2f}{row.build_s:>10.2f}"
             f"{row.plan_bytes / 1e6:>10.1f}"
         )
+    yield from fused
     yield f"{count} graphs parse and compile, {time.perf_counter() - start:.1f} s"
 
 

@@ -15,6 +15,7 @@ from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.engine_build.accuracy_gate import GateSettings, difference, refusal
 from glus_edge.runtime.engine_build.float32_reference import Recording
+from glus_edge.runtime.engine_build.fusion_report import GraphFusion, graph_fusion
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import image_encoder_blocks
 from glus_edge.runtime.onnx_rewrite.mixed_precision import model_with_float32_nodes
@@ -84,6 +85,7 @@ class CheckedGraph(NamedTuple):
     parse_s: float  # seconds
     build_s: float  # seconds
     plan_bytes: int
+    fusion: GraphFusion | None = None  # where TensorRT's log is kept in detail
 
 
 class BuiltGraph(NamedTuple):
@@ -99,11 +101,13 @@ def check_engines(build: EngineBuild, graphs: tuple[str, ...] = ALL_GRAPHS) -> I
     for graph in graphs:
         with _graph_file(build.bundle, graph) as path:
             plan = _plan(build, graph, path, timing_cache=None)
+            details = build.tensorrt.messages.details
+            fusion = None if details is None else graph_fusion(path.read_bytes(), details)
         precision = _precision(build.bundle, graph)
         entry = build.bundle.manifest.graphs.get(graph)
         if entry is not None and entry.weights != precision:
             precision += f", {entry.weights} weights"
-        yield CheckedGraph(graph, precision, plan.layers, plan.parse_s, plan.build_s, plan.size_bytes)
+        yield CheckedGraph(graph, precision, plan.layers, plan.parse_s, plan.build_s, plan.size_bytes, fusion)
 
 
 def build_engines(

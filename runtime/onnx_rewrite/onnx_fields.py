@@ -49,7 +49,7 @@ class TensorProto:
 class DataType:
     """Type of a tensor's elements."""
 
-    FLOAT, UINT8, INT64, FLOAT16, BFLOAT16, INT4 = 1, 2, 7, 10, 16, 22
+    FLOAT, UINT8, INT64, FLOAT16, BFLOAT16, FLOAT8E4M3FN, INT4 = 1, 2, 7, 10, 16, 17, 22
 
 
 class ValueInfoProto:

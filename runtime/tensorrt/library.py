@@ -21,10 +21,11 @@ LIBRARIES = tuple(_MODULES)
 
 @dataclass(frozen=True)
 class LogMessages:
-    """Warnings and errors TensorRT has logged since it was loaded."""
+    """What TensorRT has logged since it was loaded."""
 
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    details: list[str] | None = None  # all the rest, layers of engines included; None: not kept
 
     def first_error(self, since: int = 0) -> str:
         """The root of a failure: what TensorRT logs after its first error only repeats it. `since`: errors before it."""
@@ -34,6 +35,8 @@ class LogMessages:
         """Forgets everything logged so far."""
         self.errors.clear()
         self.warnings.clear()
+        if self.details is not None:
+            self.details.clear()
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,11 @@ class TensorRt:
         return str(self.api.__version__)
 
 
-def load_tensorrt(library: str) -> TensorRt:
-    """The library of this name ('tensorrt' or 'tensorrt-rtx'). EngineError: not a name, or not installed."""
+def load_tensorrt(library: str, *, details: bool = False) -> TensorRt:
+    """The library of this name ('tensorrt' or 'tensorrt-rtx'). EngineError: not a name, or not installed.
+
+    `details`: keep all that it logs, and have it log every layer of what it compiles.
+    """
     if library not in _MODULES:
         raise EngineError(f"TensorRT library: got {library!r}, expected one of {', '.join(LIBRARIES)}")
     causes = []
@@ -62,13 +68,13 @@ def load_tensorrt(library: str) -> TensorRt:
         except (ImportError, OSError) as error:
             causes.append(str(error).splitlines()[0])
             continue
-        return tensorrt_from_module(library, api)
+        return tensorrt_from_module(library, api, details=details)
     raise EngineError(f"{library}: cannot be imported ({causes[-1]}); {_INSTALL[library]}")
 
 
-def tensorrt_from_module(library: str, api: Any) -> TensorRt:
+def tensorrt_from_module(library: str, api: Any, *, details: bool = False) -> TensorRt:
     """A TensorRt over an imported module, with a logger of its own."""
-    messages = LogMessages()
+    messages = LogMessages(details=[] if details else None)
     return TensorRt(library, api, _logger(api, messages), messages)
 
 
@@ -103,5 +109,7 @@ def _logger(api: Any, messages: LogMessages) -> Any:
                 messages.errors.append(message)
             elif level == severity.WARNING:
                 messages.warnings.append(message)
+            elif messages.details is not None:
+                messages.details.append(message)
 
     return CollectingLogger()

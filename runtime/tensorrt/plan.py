@@ -77,6 +77,8 @@ def _compiled(
     if settings.compute_capability:
         _set_target(tensorrt, config, settings.compute_capability)
     config.add_optimization_profile(_profile(builder, signature))
+    if tensorrt.messages.details is not None:
+        config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
     if monitor is not None:
         config.progress_monitor = progress_monitor(api, monitor)
     cache = _timing_cache(tensorrt, config, timing_cache)
