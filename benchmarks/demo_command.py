@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
 from glus_edge.benchmarks.datasets.dataset import Expression, ReferringVideo
 from glus_edge.benchmarks.datasets.shipped_clip import ShippedClip
+from glus_edge.benchmarks.metrics.j_and_f import boundary_accuracy, region_similarity
 from glus_edge.runtime.commands.arguments import (
     add_bundle_argument,
     add_engine_arguments,

@@ -77,6 +77,11 @@ _BENCHMARKS = {
         "do the decoder's own scores tell good masks from bad ones?",
         _BENCH,
     ),
+    "metrics": Command(
+        "glus_edge.benchmarks.accuracy.metrics_command",
+        "how fast J and F are computed, beside a plain loop",
+        _BENCH,
+    ),
     "precisions": Command(
         "glus_edge.calibration.precisions_command",
         "what each precision costs in J&F and saves in bytes",
@@ -109,8 +114,8 @@ COMMANDS: dict[str, Command | Group] = {
     ),
     "evaluate": Command(
         "glus_edge.benchmarks.accuracy.evaluate_command",
-        "how well a bundle's masks agree with the truth: J&F",
-        _WITH_TORCH,
+        "how well a bundle's masks agree with the truth, on each data set by its own metric",
+        _BENCH,
     ),
     "bench": Group("measurements: speed, memory, and what each setting costs in accuracy", _BENCHMARKS, "latency"),
     "inspect": Command("glus_edge.runtime.commands.inspect", "what a bundle holds"),

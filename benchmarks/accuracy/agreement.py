@@ -51,14 +51,19 @@ def run_beside(
 
     Errors: those of the dataset and of `Segmenter.segment`; InputError for a key frame that the reference does not have.
     """
-    if rules.key_frame != "first":
-        raise InputError(f"--keyframe: got {rules.key_frame!r}, expected first: the baseline starts there")
+    check_rules(rules)
     return [
         _pair(segmenter, reference, asked, place, rules)
         for number in progress(range(videos), videos, "evaluating, and the reference")
         for asked in (dataset[number],)
         for place in range(len(asked.sentences))
     ]
+
+
+def check_rules(rules: EvaluationRules) -> None:
+    """InputError: a key frame that the reference does not have."""
+    if rules.key_frame != "first":
+        raise InputError(f"--keyframe: got {rules.key_frame!r}, expected first: the baseline starts there")
 
 
 def agreement(pairs: Sequence[Pair]) -> Agreement:

@@ -6,10 +6,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.benchmarks.metrics.metric import NO_TARGET
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.video import Video
 
-NO_TARGET = "none"  # kind of a sentence that nothing in the video answers to
+__all__ = ["NO_TARGET", "Dataset", "Expression", "ReferringVideo", "video_count"]
 
 
 class Expression(NamedTuple):

@@ -1,26 +1,30 @@
-"""A folder in MeViS's format: JPEGImages/<video>/<frame>.jpg, meta_expressions.json and mask_dict.json."""
+"""MeViS, versions 1 and 2: JPEGImages/<video>/<frame>.jpg, meta_expressions.json and mask_dict.json.
 
-import json
-import re
-from collections.abc import Sequence
+The folder is that of one split: `valid_u` has masks, of `valid` and `test` the server keeps them.
+Source: MeViS at 7c0620b; version 2: the files of FudanCVL/MeViSv2, where a sentence may mean nothing.
+"""
+
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from glus_edge.benchmarks.datasets.annotation_file import AnnotationFile, shown
 from glus_edge.benchmarks.datasets.coco_rle import RunLengthError, mask_from_rle
 from glus_edge.benchmarks.datasets.dataset import NO_TARGET, Expression
+from glus_edge.benchmarks.datasets.folder_video import FolderVideo
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.frame import FrameSize
-from glus_edge.runtime.video.frame_folder import FrameFolder
-from glus_edge.runtime.video.video import Video
 
 EXPRESSIONS, MASKS, IMAGES = "meta_expressions.json", "mask_dict.json", "JPEGImages"
+EXPRESSIONS_V2 = "meta_expressions_v2.json"
 _LAYOUT = f"expected a folder with {EXPRESSIONS}, {MASKS} and {IMAGES}, as MeViS has it"
 
 
-class _Expression(NamedTuple):
+class MeantExpression(NamedTuple):
+    """A sentence and what it means."""
+
     sentence: Expression
     annotations: tuple[str, ...]  # keys of mask_dict.json; what is meant is their union
 
@@ -28,121 +32,117 @@ class _Expression(NamedTuple):
 class MevisDataset:
     """See Dataset. InputError: the folder is missing, or a file of it is not what MeViS's is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, expressions: str = EXPRESSIONS, masks: bool = True) -> None:
+        """`masks`: False where the server keeps them; `truth` cannot be asked for then."""
         self.name = folder.resolve().name
         self._folder = folder
-        self._expressions = folder / EXPRESSIONS
         if not folder.is_dir():
             raise InputError(f"dataset {folder}: no such folder; {_LAYOUT}")
-        videos = _object(_document(self._expressions).get("videos"), f"{self._expressions}: videos")
-        if not videos:
-            raise InputError(f"{self._expressions}: got no videos, expected at least one")
-        self._videos = sorted(videos.items())
-        self._masks = _document(folder / MASKS)
+        self._file = AnnotationFile(folder / expressions, _LAYOUT)
+        self._videos = self._file.videos(IMAGES)
+        self._masks = MaskDictionary.read(folder / MASKS, _LAYOUT) if masks else None
 
     def __len__(self) -> int:
         return len(self._videos)
 
     def __getitem__(self, number: int, /) -> "MevisVideo":
         name, entry = self._videos[number]
-        where = f"{self._expressions}: videos.{name}"
-        if not _is_plain(name):
-            raise InputError(f"{where}: got a path, expected the plain name of a folder in {IMAGES}")
-        entry = _object(entry, where)
-        frames = entry.get("frames")
-        if not isinstance(frames, list) or not frames or not all(isinstance(frame, str) for frame in frames):
-            raise InputError(f"{where}.frames: got {str(frames)[:60]!r}, expected the names of its frames")
+        where = f"videos.{name}"
+        entry = self._file.object(entry, where)
+        frames = self._file.frames(entry, where)
         expressions = tuple(
-            self._expression(key, value, f"{where}.expressions.{key}")
-            for key, value in _object(entry.get("expressions"), f"{where}.expressions").items()
+            self._expression(key, value, place) for key, value, place in self._file.expressions(entry, where)
         )
-        if not expressions:
-            raise InputError(f"{where}.expressions: got none, expected at least one")
-        return MevisVideo(name, self._folder, tuple(frames), expressions, self._masks)
+        return MevisVideo(name, self._folder / IMAGES, frames, expressions, self._masks, self._file.path)
 
-    def _expression(self, key: str, value: Any, where: str) -> _Expression:
-        expression = _object(value, where)
-        text, annotations, kind = expression.get("exp"), expression.get("anno_id"), expression.get("kind", "")
-        if not isinstance(text, str) or not isinstance(kind, str):
-            raise InputError(f"{where}.exp: got {str(text)[:60]!r}, expected a sentence")
-        if not isinstance(annotations, list) or not all(type(each) in (int, str) for each in annotations):
-            raise InputError(f"{where}.anno_id: got {str(annotations)[:60]!r}, expected a list of annotation numbers")
-        keys = tuple(str(annotation) for annotation in annotations)
-        for annotation in keys:
-            if annotation not in self._masks:
-                raise InputError(f"{where}.anno_id: got {annotation}, expected an annotation of {MASKS}")
-        return _Expression(Expression(key, text, kind if keys else NO_TARGET), keys)
+    def _expression(self, key: str, expression: dict[str, Any], where: str) -> MeantExpression:
+        text, kind = self._file.text(expression, "exp", where), expression.get("kind", "")
+        if not isinstance(kind, str):
+            raise InputError(f"{self._file.place(where)}.kind: got {shown(kind)}, expected a text")
+        if self._masks is None:
+            return MeantExpression(Expression(key, text, kind), ())
+        keys = annotation_keys(self._file, expression, where, self._masks)
+        return MeantExpression(Expression(key, text, kind if keys else NO_TARGET), keys)
 
 
-class MevisVideo:
+def mevis_v2(folder: Path, masks: bool = True) -> MevisDataset:
+    """MeViS version 2, whose expressions may lie in a file of that version's name."""
+    newer = (folder / EXPRESSIONS_V2).exists()
+    return MevisDataset(folder, EXPRESSIONS_V2 if newer else EXPRESSIONS, masks)
+
+
+def annotation_keys(
+    file: AnnotationFile, expression: dict[str, Any], where: str, masks: "MaskDictionary"
+) -> tuple[str, ...]:
+    """The annotations that a sentence means. InputError: no list of annotations that are there."""
+    annotations = expression.get("anno_id")
+    if not isinstance(annotations, list) or not all(type(each) in (int, str) for each in annotations):
+        raise InputError(
+            f"{file.place(where)}.anno_id: got {shown(annotations)}, expected a list of annotation numbers"
+        )
+    keys = tuple(str(annotation) for annotation in annotations)
+    for annotation in keys:
+        if annotation not in masks.annotations:
+            raise InputError(
+                f"{file.place(where)}.anno_id: got {annotation}, expected an annotation of {masks.path.name}"
+            )
+    return keys
+
+
+class MaskDictionary:
+    """mask_dict.json: for every annotation, a run-length code or null for each frame."""
+
+    def __init__(self, path: Path, annotations: dict[str, Any]) -> None:
+        self.path, self.annotations = path, annotations
+
+    @classmethod
+    def read(cls, path: Path, layout: str) -> "MaskDictionary":
+        """InputError: the file cannot be read, or holds no JSON object."""
+        return cls(path, AnnotationFile(path, layout).document)
+
+    def mask(self, annotation: str, frame: int, frames: int, size: FrameSize) -> NDArray[np.bool_]:
+        """bool [H, W]: an annotation on one of a video's frames; empty where the object is not there. InputError."""
+        where = f"{self.path}: {annotation}"
+        codes = self.annotations[annotation]
+        if not isinstance(codes, list) or len(codes) != frames:
+            got = f"{len(codes)} masks" if isinstance(codes, list) else type(codes).__name__
+            raise InputError(f"{where}: got {got}, expected {frames}, one for each frame of its video")
+        if codes[frame] is None:
+            return np.zeros(size, np.bool_)
+        return decoded(codes[frame], f"{where}[{frame}]", size)
+
+
+def decoded(code: Any, where: str, size: FrameSize) -> NDArray[np.bool_]:
+    """The mask of a run-length code. InputError: it is none, or has another size."""
+    try:
+        mask = mask_from_rle(code)
+    except RunLengthError as error:
+        raise InputError(f"{where}: {error}") from error
+    if mask.shape != size:
+        raise InputError(f"{where}: got a mask of {mask.shape}, expected {tuple(size)} as the frames have")
+    return mask
+
+
+class MevisVideo(FolderVideo):
     """See ReferringVideo."""
 
     def __init__(
         self,
         name: str,
-        folder: Path,
+        images: Path,
         frames: tuple[str, ...],
-        expressions: tuple[_Expression, ...],
-        masks: dict[str, Any],
+        expressions: tuple[MeantExpression, ...],
+        masks: MaskDictionary | None,
+        listed_in: Path,
     ) -> None:
-        self.name = name
-        self.sentences: Sequence[Expression] = tuple(expression.sentence for expression in expressions)
-        self._folder, self._frames, self._expressions, self._masks = folder, frames, expressions, masks
-        self._size: FrameSize | None = None
-
-    def open(self) -> Video:
-        """See ReferringVideo. InputError: the folder's frames are not those the sentences are about."""
-        video = FrameFolder(self._folder / IMAGES / self.name)
-        if tuple(video.stems) != self._frames:
-            raise InputError(
-                f"{video.path}: got {video.frame_count} frames {video.stems[0]} to {video.stems[-1]}, expected the "
-                f"{len(self._frames)} that {EXPRESSIONS} lists, {self._frames[0]} to {self._frames[-1]}, in this order"
-            )
-        self._size = video.size
-        return video
+        super().__init__(name, images, frames, tuple(each.sentence for each in expressions), listed_in)
+        self._expressions, self._masks = expressions, masks
 
     def truth(self, frame: int) -> NDArray[np.bool_]:
         """See ReferringVideo; frames have been opened."""
-        assert self._size is not None, "truth is asked for after open"
-        masks = np.zeros((len(self._expressions), *self._size), np.bool_)
+        assert self._masks is not None, "the server keeps the truth"
+        masks = np.zeros((len(self._expressions), *self.size), np.bool_)
         for mask, expression in zip(masks, self._expressions, strict=True):
             for annotation in expression.annotations:
-                mask |= self._mask(annotation, frame, self._size)
+                mask |= self._masks.mask(annotation, frame, len(self.frame_names), self.size)
         return masks
-
-    def _mask(self, annotation: str, frame: int, size: FrameSize) -> NDArray[np.bool_]:
-        where = f"{self._folder / MASKS}: {annotation}"
-        frames = self._masks[annotation]
-        if not isinstance(frames, list) or len(frames) != len(self._frames):
-            got = f"{len(frames)} masks" if isinstance(frames, list) else type(frames).__name__
-            raise InputError(f"{where}: got {got}, expected {len(self._frames)}, one for each frame of {self.name}")
-        if frames[frame] is None:  # the object is not in this frame
-            return np.zeros(size, np.bool_)
-        try:
-            mask = mask_from_rle(frames[frame])
-        except RunLengthError as error:
-            raise InputError(f"{where}[{frame}]: {error}") from error
-        if mask.shape != size:
-            raise InputError(f"{where}[{frame}]: got a mask of {mask.shape}, expected {tuple(size)} as {self.name} has")
-        return mask
-
-
-def _document(path: Path) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {_LAYOUT}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: got {error}, expected JSON; {_LAYOUT}") from error
-    return _object(document, str(path))
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(f"{where}: got {str(value)[:60]!r}, expected a JSON object; {_LAYOUT}")
-    return value
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name from a file can be that of a folder: no path, and nothing that is no text."""
-    return name not in ("", ".", "..") and not re.search(r"[/\\\0\ud800-\udfff]", name)

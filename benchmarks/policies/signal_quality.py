@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.accuracy.accuracy import region_similarity
 from glus_edge.benchmarks.datasets.dataset import Dataset
+from glus_edge.benchmarks.metrics.j_and_f import region_similarity
 from glus_edge.benchmarks.policies.ranking import roc_auc, spearman
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.loop.result import FrameResult

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, region_similarity
+from glus_edge.benchmarks.metrics.j_and_f import boundary_accuracy, region_similarity
 from glus_edge.calibration.videos.calibration_video import CalibrationVideo
 from glus_edge.runtime.backends.engine import Backend, Engine
 from glus_edge.runtime.backends.onnxruntime_engine import OnnxRuntimeBackend

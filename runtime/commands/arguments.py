@@ -47,8 +47,11 @@ def bundle_from_arguments(arguments: argparse.Namespace) -> Path:
     return arguments.bundle if arguments.bundle is not None else shipped_bundle()
 
 
-def add_loop_arguments(parser: argparse.ArgumentParser, *, live: bool = False) -> None:
-    """Adds --preset, --policy, --refresh, --memory and --lost. `live`: the default is not the preset `exact`."""
+def add_loop_arguments(parser: argparse.ArgumentParser, *, live: bool = False, several_policies: bool = False) -> None:
+    """Adds --preset, --policy, --refresh, --memory and --lost.
+
+    `live`: the default is not the preset `exact`. `several_policies`: --policy is a list of one or more.
+    """
     parts = "; ".join(
         f"{name} = {choice.policy}, {choice.refresh}, {choice.memory}, {choice.lost}"
         for name, choice in PRESETS.items()
@@ -60,7 +63,10 @@ def add_loop_arguments(parser: argparse.ArgumentParser, *, live: bool = False) -
         default=None if live else "exact",
         help=f"the four rules below at once, each of which may be given by itself: {parts} (default: {usual})",
     )
-    parser.add_argument("--policy", choices=WINDOW_POLICIES, help="query window")
+    several = "; several are compared" if several_policies else ""
+    parser.add_argument(
+        "--policy", choices=WINDOW_POLICIES, nargs="+" if several_policies else None, help=f"query window{several}"
+    )
     refresh = ", ".join(rule_pattern(name, rule) for name, rule in RULES.items())
     parser.add_argument("--refresh", metavar="RULE", help=f"when the language model is asked: {refresh}")
     parser.add_argument(

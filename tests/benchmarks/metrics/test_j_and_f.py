@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from glus_edge.benchmarks.accuracy.accuracy import boundary_accuracy, boundary_map, region_similarity
+from glus_edge.benchmarks.metrics.j_and_f import boundary_accuracy, boundary_map, region_similarity
 
 SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 12))
 PAIRS = SHAPES.flatmap(lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape)))
