@@ -57,6 +57,10 @@ _BENCHMARKS = {
         "latency as users see it, in five scenarios, with every raw sample; why the slowest frames were slow",
         _WITH_TORCH,
     ),
+    "compare": Command(
+        "glus_edge.benchmarks.profiler.compare_command",
+        "what differs between records of profile beyond noise; code 1 on a regression",
+    ),
     "gpu": Command(
         "glus_edge.benchmarks.gpu.command",
         "every graph on this NVIDIA GPU, by every backend that is here, against the roofline and torch",

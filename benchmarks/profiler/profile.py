@@ -23,6 +23,7 @@ from glus_edge.benchmarks.records.profile_record import (
     VERSION,
     EngineFacts,
     ProfileRecord,
+    ProfileRun,
     StreamTrial,
     VideoFacts,
 )
@@ -32,7 +33,7 @@ from glus_edge.benchmarks.sensors.nvml import Nvml
 from glus_edge.runtime.errors import EngineError, InputError
 from glus_edge.runtime.open_backend import BackendChoice, SegmenterOptions
 from glus_edge.runtime.tensorrt.library import LIBRARIES
-from glus_edge.runtime.utils.progress import Progress
+from glus_edge.runtime.utils.progress import Progress, silent
 
 
 def profile(
@@ -84,13 +85,22 @@ def profile(
         )
 
 
+def measured_in_turns(settings: ProfileSettings, wrap: Wrap, activate: Callable[[int], None]) -> tuple[ProfileRun, ...]:
+    """The scenario `single` alone, without a record: `activate` is told which contender's turn comes."""
+    with ExitStack() as stack:
+        opened = stack.enter_context(Opened(settings, wrap=wrap))
+        meters = EnergyMeters((), ())
+        watch = stack.enter_context(MachineWatch(None, opened.owners.bytes, meters.joules, lambda: opened.measured))
+        instruments = Instruments(meters, watch, YardstickWork(), {}, time.perf_counter())
+        builders = _builders(opened, instruments)
+        _single(opened, builders, silent, activate)
+        facts = VideoFacts("made up", 0, 0, 0.0)
+        return tuple(builder.build(facts) for builder in builders)
+
+
 def _run(opened: Opened, instruments: Instruments, progress: Progress) -> list[RunBuilder]:
     settings = opened.settings
-    builders = [
-        RunBuilder(opened, instruments, policy, opened.sentences(count), WARM_UP_FRAMES)
-        for policy in settings.policies
-        for count in settings.sentences
-    ]
+    builders = _builders(opened, instruments)
     run: Callable[[Opened, list[RunBuilder], Progress], None] = {
         "single": _single,
         "live": _live,
@@ -102,15 +112,28 @@ def _run(opened: Opened, instruments: Instruments, progress: Progress) -> list[R
     return builders
 
 
-def _single(opened: Opened, builders: list[RunBuilder], progress: Progress) -> None:
+def _builders(opened: Opened, instruments: Instruments) -> list[RunBuilder]:
+    return [
+        RunBuilder(opened, instruments, policy, opened.sentences(count), WARM_UP_FRAMES)
+        for policy in opened.settings.policies
+        for count in opened.settings.sentences
+    ]
+
+
+def _single(
+    opened: Opened,
+    builders: list[RunBuilder],
+    progress: Progress,
+    activate: Callable[[int], None] = lambda contender: None,
+) -> None:
     """In turns: warm-up first, then rounds whose direction changes every time."""
     runners = [SingleRunner(opened, builder) for builder in builders]
     for runner in runners:
         runner.warm_up()
-    turns = [
-        runner for number in range(opened.settings.blocks) for runner in (runners if number % 2 else reversed(runners))
-    ]
-    for runner in progress(turns, len(turns), "measuring, in blocks"):
+    order = list(enumerate(runners))
+    turns = [turn for number in range(opened.settings.blocks) for turn in (order if number % 2 else order[::-1])]
+    for contender, runner in progress(turns, len(turns), "measuring, in blocks"):
+        activate(contender)
         runner.block()
 
 
