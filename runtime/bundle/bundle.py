@@ -12,6 +12,7 @@ from glus_edge.runtime.bundle.manifest import FORMAT_VERSION, FileEntry, Manifes
 from glus_edge.runtime.bundle.manifest_check import check_manifest
 from glus_edge.runtime.bundle.signatures import GraphSignature, Limits, signatures
 from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
+from glus_edge.runtime.bundle.tokenizer_check import check_tokenizer
 from glus_edge.runtime.errors import BundleError
 from glus_edge.runtime.utils.regular_file import read_regular
 from glus_edge.runtime.utils.schema import SchemaError, from_json, json_document
@@ -49,7 +50,11 @@ class Bundle:
         """The checkpoint's tokenizer. BundleError: it is none, or gives token ids that the embedding has no row for."""
         path = self.directory / self.manifest.tokenizer.file
         try:
-            tokenizer: Tokenizer = Tokenizer.from_buffer(read_regular(path, _LARGEST_TOKENIZER))
+            content = read_regular(path, _LARGEST_TOKENIZER)
+            check_tokenizer(content)
+            tokenizer: Tokenizer = Tokenizer.from_buffer(content)
+        except SchemaError as error:
+            raise BundleError(f"{path}: {error}; export the bundle again") from error
         except OSError as error:
             raise BundleError(f"{path}: cannot be read ({error.strerror}), expected a tokenizer.json") from error
         except Exception as error:  # tokenizers raises bare Exception for whatever is wrong with the file
