@@ -20,6 +20,7 @@ from glus_edge.runtime.policies.deadline import Deadline
 from glus_edge.runtime.serving.live_connection import LiveSettings
 from glus_edge.runtime.serving.server import LiveServer, ServerSettings
 from glus_edge.runtime.video.live_source import LiveSource
+from glus_edge.runtime.video.picture_size import LARGEST_PICTURE
 
 _SERVER, _LIVE = ServerSettings(), LiveSettings()
 
@@ -48,6 +49,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--sentences", type=int, default=_LIVE.most_sentences, metavar="N", help="of a client (default: %(default)s)"
     )
     parser.add_argument(
+        "--largest-picture",
+        type=int,
+        default=_LIVE.largest_picture,
+        metavar="N",
+        help="pixels of a frame that a client sends; larger ones are refused before they are decoded (default: %(default)s)",
+    )
+    parser.add_argument(
         "--certificate", type=Path, metavar="PEM", help="serve HTTPS, which browsers want before they show a camera"
     )
     parser.add_argument("--key", type=Path, metavar="PEM", help="the certificate's key, if it is not in the same file")
@@ -59,9 +67,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serves until Ctrl-C or SIGTERM."""
-    for name in ("clients", "sentences"):
-        if getattr(arguments, name) < 1:
-            raise InputError(f"--{name}: got {getattr(arguments, name)}, expected at least 1")
+    for name in ("clients", "sentences", "largest-picture"):
+        value = getattr(arguments, name.replace("-", "_"))
+        if value < 1:
+            raise InputError(f"--{name}: got {value}, expected at least 1")
     if arguments.deadline_ms is not None:
         Deadline(arguments.deadline_ms)  # refuses what is none
     choice, bundle, options = (
@@ -70,7 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
         options_from_arguments(arguments),
     )
     choice.rules()
-    live = LiveSettings(deadline_ms=arguments.deadline_ms, most_sentences=arguments.sentences)
+    live = LiveSettings(
+        deadline_ms=arguments.deadline_ms,
+        most_sentences=arguments.sentences,
+        largest_picture=min(arguments.largest_picture, LARGEST_PICTURE),
+    )
     if arguments.source is not None:
         with LiveSource(
             arguments.source, reconnect_s=arguments.reconnect

@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from glus_edge.runtime.bundle.manifest import ImageSettings
+from glus_edge.runtime.pixels.resize_weights import PRECISION_BITS, bicubic, fixed_point
+from glus_edge.runtime.video.frame import FrameSize
 
 Pixels = NDArray[np.float32]  # [3, S, S]
+
+_LARGEST_WASTE = 4  # rows or columns that Pillow makes for one that is kept: pictures of 4:1 and less are left to it
 
 
 def clip_pixels(rgb: NDArray[np.uint8], settings: ImageSettings) -> Pixels:
@@ -22,17 +26,41 @@ def clip_pixels(rgb: NDArray[np.uint8], settings: ImageSettings) -> Pixels:
     The shorter side becomes `size`, the longer one is rounded down, and the centre square is cut out: what lies
     outside it is invisible to the language model. Bit for bit what CLIPImageProcessor gives.
     """
-    height, width = rgb.shape[:2]
     size = settings.size
-    # (width, height), as Pillow has it.
-    shape = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
+    (height, top), (width, left) = centre_crop(FrameSize(*rgb.shape[:2]), size)
     # WAR(Pillow 13): across, then down, in two calls; in one it may go down first and round differently than the reference
-    across = Image.fromarray(rgb).resize((shape[0], height), Image.Resampling.BICUBIC)
-    resized = np.asarray(across.resize(shape, Image.Resampling.BICUBIC))
-    top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
-    square = resized[top : top + size, left : left + size]
+    across = _resized(rgb, 1, width, range(left, left + size))
+    square = _resized(across, 0, height, range(top, top + size))
     tables = _normalised_values(settings.mean, settings.std)
     return np.stack([table[square[..., channel]] for channel, table in enumerate(tables)])
+
+
+def centre_crop(size: FrameSize, side: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """CLIP's resize and crop, for rows and for columns: pixels after the resize, and the first of the `side` that are kept."""
+    shorter = min(size)
+    height, width = (side if length == shorter else int(side * length / shorter) for length in size)
+    return (height, (height - side) // 2), (width, (width - side) // 2)
+
+
+def _resized(rgb: NDArray[np.uint8], axis: int, target: int, kept: range) -> NDArray[np.uint8]:
+    """A picture uint8 [H, W, 3] resized to `target` rows (axis 0) or columns (axis 1), of which `kept` are returned.
+
+    Pillow makes all before any can be dropped. Where a strip is enlarged to many times what is kept, only those are made
+    that are, with Pillow's own integer weights.
+    """
+    height, width = rgb.shape[:2]
+    if target <= max(rgb.shape[axis], _LARGEST_WASTE * len(kept)):
+        shape = (width, target) if axis == 0 else (target, height)
+        resized = np.asarray(Image.fromarray(rgb).resize(shape, Image.Resampling.BICUBIC))
+        return resized[kept.start : kept.stop] if axis == 0 else resized[:, kept.start : kept.stop]
+    weights = fixed_point(bicubic(rgb.shape[axis], target, kept))
+    used = np.flatnonzero(weights.any(axis=0))
+    needed = slice(used[0], used[-1] + 1)
+    # Integers below 2^53: exact.
+    lines = np.moveaxis(rgb, axis, 0)[needed].astype(np.float64)
+    sums = np.tensordot(weights[:, needed].astype(np.float64), lines, 1).astype(np.int64)
+    made = np.clip((sums + (1 << (PRECISION_BITS - 1))) >> PRECISION_BITS, 0, 255).astype(np.uint8)
+    return np.moveaxis(made, 0, axis)
 
 
 def sam_pixels(rgb: NDArray[np.uint8], settings: ImageSettings) -> Pixels:

@@ -7,17 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 DIGIT_BITS = 8  # of the fixed-point digits below
-_PRECISION_BITS = 22  # of Pillow's fixed-point weights for bytes (Resample.c: PRECISION_BITS)
+PRECISION_BITS = 22  # of Pillow's fixed-point weights for bytes (Resample.c: PRECISION_BITS)
 
 
 def antialiased(source: int, target: int) -> NDArray[np.float64]:
     """Bilinear with Pillow's antialiasing (ImagingResample, triangle filter): what shrinking needs."""
-    return _filtered(source, target, 1.0, lambda x: max(0.0, 1.0 - abs(x)))
+    return _filtered(source, target, range(target), 1.0, lambda x: max(0.0, 1.0 - abs(x)))
 
 
-def bicubic(source: int, target: int) -> NDArray[np.float64]:
-    """Bicubic, a = -0.5, with Pillow's antialiasing."""
-    return _filtered(source, target, 2.0, _cubic)
+def bicubic(source: int, target: int, kept: range) -> NDArray[np.float64]:
+    """Bicubic, a = -0.5, with Pillow's antialiasing: the rows `kept` of the matrix, [kept, source]."""
+    return _filtered(source, target, kept, 2.0, _cubic)
 
 
 def bilinear(source: int, target: int) -> NDArray[np.float64]:
@@ -39,13 +39,18 @@ def sam_weights(source: int, target: int) -> NDArray[np.float32]:
     return (antialiased if source > target else bilinear)(source, target).astype(np.float32)
 
 
+def fixed_point(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Pillow's integer weights for bytes: weight * 2^22, rounded to the nearest, halves away from zero."""
+    return np.trunc(weights * (1 << PRECISION_BITS) + np.where(weights < 0, -0.5, 0.5)).astype(np.int64)
+
+
 def fixed_point_digits(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     """Pillow's integer weights as three digits of base 256, float32 [3, output, input], the lowest digit first.
 
-    weight * 2^22, rounded away from zero as Pillow does, equals digit0 + 256 * digit1 + 65536 * digit2. Digits lie in
+    `fixed_point` of a weight equals digit0 + 256 * digit1 + 65536 * digit2. Digits lie in
     -128..128, so that products with bytes add up exactly in float32 for any picture less than 500 times as large.
     """
-    rounded = np.trunc(weights * (1 << _PRECISION_BITS) + np.where(weights < 0, -0.5, 0.5)).astype(np.int64)
+    rounded = fixed_point(weights)
     digits, base = [], 1 << DIGIT_BITS
     for _ in range(2):
         digit = (rounded + base // 2) % base - base // 2
@@ -54,14 +59,16 @@ def fixed_point_digits(weights: NDArray[np.float64]) -> NDArray[np.float32]:
     return np.stack([*digits, rounded]).astype(np.float32)
 
 
-def _filtered(source: int, target: int, support: float, kernel: Callable[[float], float]) -> NDArray[np.float64]:
+def _filtered(
+    source: int, target: int, kept: range, support: float, kernel: Callable[[float], float]
+) -> NDArray[np.float64]:
     """Resample.c, precompute_coeffs: the kernel is stretched by the scale where the axis shrinks."""
-    weights = np.zeros((target, source))
+    weights = np.zeros((len(kept), source))
     scale = source / target
     stretch = max(1.0, scale)
     reach = support * stretch
-    for row in range(target):
-        centre = (row + 0.5) * scale
+    for row, place_in_target in enumerate(kept):
+        centre = (place_in_target + 0.5) * scale
         first = max(0, int(centre - reach + 0.5))
         last = min(source, int(centre + reach + 0.5))
         values = np.array([kernel((place - centre + 0.5) * (1.0 / stretch)) for place in range(first, last)])

@@ -13,7 +13,7 @@ from glus_edge.runtime.device.cuda_array import CudaArray
 from glus_edge.runtime.device.cuda_device import CudaDevice, cuda_device
 from glus_edge.runtime.device.cuda_stream import StreamMark
 from glus_edge.runtime.device.device import ALIGNMENT, Array, Device
-from glus_edge.runtime.pixels.preprocess import clip_pixels, sam_pixels
+from glus_edge.runtime.pixels.preprocess import centre_crop, clip_pixels, sam_pixels
 from glus_edge.runtime.pixels.resize_weights import bicubic, fixed_point_digits, sam_weights
 from glus_edge.runtime.video.frame import Frame, FrameSize
 from glus_edge.runtime.video.picture import DevicePicture, Picture, picture_from
@@ -124,13 +124,9 @@ class ResizeWeights(NamedTuple):
 
 def clip_weights(size: FrameSize, side: int) -> ResizeWeights:
     """Digits [3, 1, side, H] and [3, 1, W, side] of CLIP's resize and centre crop; see preprocess.clip_pixels."""
-    shorter = min(size)
-    lengths = [side if length == shorter else int(side * length / shorter) for length in size]
-    if size.width <= size.height:
-        lengths[1] = side
     rows, columns = (
-        fixed_point_digits(bicubic(source, target)[(target - side) // 2 :][:side])
-        for source, target in zip(size, lengths, strict=True)
+        fixed_point_digits(bicubic(source, target, range(first, first + side)))
+        for source, (target, first) in zip(size, centre_crop(size, side), strict=True)
     )
     return ResizeWeights(rows[:, None], np.ascontiguousarray(columns.transpose(0, 2, 1))[:, None])
 

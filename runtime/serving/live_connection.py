@@ -25,6 +25,7 @@ from glus_edge.runtime.serving.engine_thread import EngineThread
 from glus_edge.runtime.serving.messages import Add, command_from_text, error_text, frame_text, sentences_text
 from glus_edge.runtime.serving.pushed_frames import PushedFrames
 from glus_edge.runtime.video.live_source import LiveSource
+from glus_edge.runtime.video.picture_size import LARGEST_PICTURE
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class LiveSettings:
     reconnect_s: float = 0.0  # for which a source that was lost is sought again
     deadline_ms: float | None = None  # from a frame's arrival to its masks
     most_sentences: int = 8  # of one client
+    largest_picture: int = LARGEST_PICTURE  # pixels of a frame that a client sends
     silence_s: float = 60.0  # after which a client that should send frames is taken to have left
     unread_s: float = 10.0  # for which a message may wait for a client to read it, before the client is given up
 
@@ -195,7 +197,7 @@ class LiveConnection:
     def _open_frames(self) -> PushedFrames | LiveSource:
         settings = self._settings
         if settings.source is None:
-            return PushedFrames(self._refuse)
+            return PushedFrames(self._refuse, largest=settings.largest_picture)
         return LiveSource(settings.source, reconnect_s=settings.reconnect_s)
 
     def _open_session(self) -> None:

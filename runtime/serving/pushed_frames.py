@@ -10,14 +10,23 @@ from numpy.typing import NDArray
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.video.image import PictureError, image_from_bytes
 from glus_edge.runtime.video.live_source import LiveFrame
+from glus_edge.runtime.video.picture_size import LARGEST_PICTURE
 
 
 class PushedFrames:
     """Iterate it in one thread, `put` in another. One picture is held, not yet decoded."""
 
-    def __init__(self, refused: Callable[[InputError], None], clock: Callable[[], float] = time.perf_counter) -> None:
-        """`refused` is told of what is no picture; the frame is passed over. `clock`: seconds, as `LiveFrame.arrived`."""
-        self._refused, self._clock = refused, clock
+    def __init__(
+        self,
+        refused: Callable[[InputError], None],
+        clock: Callable[[], float] = time.perf_counter,
+        largest: int = LARGEST_PICTURE,
+    ) -> None:
+        """`refused` is told of what is no picture; the frame is passed over.
+
+        `clock`: seconds, as `LiveFrame.arrived`. `largest`: pixels of a picture.
+        """
+        self._refused, self._clock, self._largest = refused, clock, largest
         self._news = threading.Condition()
         self._newest: tuple[bytes, int, float] | None = None
         self._count = 0
@@ -42,7 +51,7 @@ class PushedFrames:
         while (newest := self._take()) is not None:
             data, number, arrived = newest
             try:
-                rgb = picture_from_bytes(data)
+                rgb = picture_from_bytes(data, self._largest)
             except InputError as error:
                 self._refused(error)
                 continue
@@ -56,12 +65,12 @@ class PushedFrames:
             return None if self._closed else newest
 
 
-def picture_from_bytes(data: bytes) -> NDArray[np.uint8]:
+def picture_from_bytes(data: bytes, largest: int = LARGEST_PICTURE) -> NDArray[np.uint8]:
     """A JPEG, PNG or WebP file as uint8 [H, W, 3], RGB, turned by its EXIF orientation.
 
-    InputError: it is none, damaged, or too large.
+    InputError: it is none, damaged, or has more than `largest` pixels.
     """
     try:
-        return image_from_bytes(data)
+        return image_from_bytes(data, largest)
     except PictureError as error:
         raise InputError(f"frame: {error}") from error

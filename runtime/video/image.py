@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.video.image_header import image_header, is_image
-from glus_edge.runtime.video.picture_size import size_refusal
+from glus_edge.runtime.video.picture_size import LARGEST_PICTURE, size_refusal
 
 _EXPECTED = "expected a whole JPEG, PNG or WebP"
 _DAMAGED = f"got a damaged or cut-off image, {_EXPECTED}"
@@ -15,15 +15,15 @@ class PictureError(ValueError):
     """What is wrong with a picture: what came, and what was expected."""
 
 
-def image_from_bytes(data: bytes) -> NDArray[np.uint8]:
-    """A JPEG, PNG or WebP file as uint8 [H, W, 3], RGB, turned by its EXIF orientation, no alpha.
+def image_from_bytes(data: bytes, largest: int = LARGEST_PICTURE) -> NDArray[np.uint8]:
+    """A JPEG, PNG or WebP file as uint8 [H, W, 3], RGB, turned by its EXIF orientation, no alpha. `largest`: pixels.
 
     PictureError: it is none, damaged, cut off, animated or too large.
     """
     if not is_image(data):
         raise PictureError(f"got {len(data)} bytes that are no picture, {_EXPECTED}")
     header = image_header(data)
-    refusal = size_refusal(header.width, header.height)
+    refusal = size_refusal(header.width, header.height, largest)
     if refusal is not None:
         raise PictureError(refusal)
     if header.animated:

@@ -17,6 +17,7 @@ from tests.runtime.started import started
 def test_it_says_where_the_page_is_and_ends_when_told(number: signal.Signals) -> None:
     with started("serve", "--port", "0") as running:
         assert running.stderr is not None
+        assert running.stderr.readline().startswith("backend: ")
         found = re.search(r"http://(127\.0\.0\.1:[0-9]+/) ", running.stderr.readline())
         assert found is not None
         with urlopen(f"http://{found[1]}", timeout=30) as page:
@@ -36,6 +37,7 @@ def test_it_says_where_the_page_is_and_ends_when_told(number: signal.Signals) ->
     [
         (["--clients", "0"], "--clients: got 0"),
         (["--sentences", "0"], "--sentences: got 0"),
+        (["--largest-picture", "0"], "--largest-picture: got 0"),
         (["--deadline-ms", "0"], "deadline: got 0 ms"),
         (["--source", "gone.mp4"], "gone.mp4"),
         (["--refresh", "never"], "refresh"),

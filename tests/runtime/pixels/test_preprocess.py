@@ -1,5 +1,6 @@
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from glus_edge.runtime.bundle.manifest import ImageSettings
 from glus_edge.runtime.pixels.preprocess import clip_pixels, masks_from_logits, sam_pixels
+from glus_edge.runtime.pixels.tower_inputs import clip_weights
+from glus_edge.runtime.video.frame import FrameSize
 
 GOLDEN = Path(__file__).parents[2] / "data" / "golden_A"
 SAM_MEAN, SAM_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -104,6 +108,50 @@ def test_clip_pixels_are_the_centre_square_of_any_frame(height: int, width: int,
     assert pixels.shape == (3, size, size)
     for channel, value in enumerate((10, 100, 250)):
         np.testing.assert_allclose(pixels[channel], (value / 255 - 0.5) / 0.25, atol=1e-6)
+
+
+def pillows_centre_square(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The whole picture resized, across and then down, and the centre cut out."""
+    height, width = rgb.shape[:2]
+    shape = (size, int(size * height / width)) if width <= height else (int(size * width / height), size)
+    across = Image.fromarray(rgb).resize((shape[0], height), Image.Resampling.BICUBIC)
+    resized = np.asarray(across.resize(shape, Image.Resampling.BICUBIC))
+    top, left = (resized.shape[0] - size) // 2, (resized.shape[1] - size) // 2
+    return resized[top : top + size, left : left + size]
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    shorter=st.integers(1, 90),
+    ratio=st.floats(1, 60),
+    upright=st.booleans(),
+    size=st.integers(1, 64),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_clip_pixels_are_cropped_from_pillows_resize_bit_for_bit(
+    shorter: int, ratio: float, upright: bool, size: int, seed: int
+) -> None:
+    shape = (int(shorter * ratio), shorter) if upright else (shorter, int(shorter * ratio))
+    rng = np.random.default_rng(seed)
+    # Half of them black and white: the filter overshoots there.
+    rgb = rng.integers(0, 256, (*shape, 3), np.uint8) if seed % 2 else 255 * rng.integers(0, 2, (*shape, 3), np.uint8)
+    pixels = clip_pixels(rgb, ImageSettings(size, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)))
+    assert np.array_equal(np.rint(pixels * 255).astype(np.uint8).transpose(1, 2, 0), pillows_centre_square(rgb, size))
+
+
+def test_a_strip_is_not_enlarged_before_it_is_cropped() -> None:
+    strip = np.random.default_rng(0).integers(0, 256, (1, 60_000, 3), np.uint8)
+    clip = ImageSettings(224, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    tracemalloc.start()
+    try:
+        lying = clip_pixels(strip, clip)
+        weights = clip_weights(FrameSize(16, 1920), 224)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 500e6  # numpy's; the whole strip is 13.4 million columns of 224 pixels
+    assert np.array_equal(lying, clip_pixels(strip.transpose(1, 0, 2), clip).transpose(0, 2, 1))
+    assert weights.columns.shape == (3, 1, 1920, 224)
 
 
 @settings(deadline=None, max_examples=40)

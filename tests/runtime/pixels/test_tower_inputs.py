@@ -70,7 +70,7 @@ def test_extreme_pictures_do_not_overflow_the_exact_sums(sessions):
 
 
 def test_digits_are_pillows_integer_weights():
-    weights = bicubic(1000, 56)
+    weights = bicubic(1000, 56, range(56))
     digits = fixed_point_digits(weights).astype(np.int64)
     whole = digits[0] + (digits[1] << 8) + (digits[2] << 16)
     assert np.abs(digits).max() <= 128

@@ -113,3 +113,13 @@ def test_a_strip_that_would_be_enlarged_without_bounds_is_refused(size: tuple[in
     data = cv2.imencode(".png", np.zeros((*size, 3), np.uint8))[1].tobytes()
     with pytest.raises(InputError, match=r"expected sides of 1 : 256 at most"):
         picture_from_bytes(data)
+
+
+def test_the_server_may_take_smaller_pictures_only():
+    refused = []
+    frames = PushedFrames(refused.append, largest=11)
+    frames.put(cv2.imencode(".png", np.zeros((3, 4, 3), np.uint8))[1].tobytes())
+    taken = iter(frames)
+    threading.Timer(0.1, frames.close).start()
+    assert next(taken, None) is None
+    assert "got a picture of 4 x 3 pixels, expected at most 11 pixels" in str(refused[0])
