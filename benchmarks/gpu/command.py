@@ -11,6 +11,7 @@ from glus_edge.benchmarks.gpu.cases import Case, FailedCase, bundle_cases, rando
 from glus_edge.benchmarks.gpu.clock import Clock
 from glus_edge.benchmarks.gpu.frames import Frames
 from glus_edge.benchmarks.gpu.onnxruntime_rows import onnxruntime_rows, provider_missing
+from glus_edge.benchmarks.gpu.pack import WHEELS, PackSettings, write_pack
 from glus_edge.benchmarks.gpu.random_bundle import random_bundle
 from glus_edge.benchmarks.gpu.row import HEADER, GpuRow, failure_note, table_line
 from glus_edge.benchmarks.gpu.settings import BACKENDS, ONNXRUNTIME, ORDER, TORCH, WEIGHTS, GpuBenchSettings
@@ -62,11 +63,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seconds", type=float, default=usual.seconds, help="what it may take in all (default: %(default)s)"
     )
+    pack = parser.add_argument_group("for a GPU machine without network")
+    pack.add_argument("--pack", type=Path, metavar="DIR", help="measure nothing: write what such a machine needs")
+    pack.add_argument(
+        "--part-mib", type=int, default=PackSettings.part_mib, metavar="MIB", help="of a part (default: %(default)s)"
+    )
+    pack.add_argument("--python", default=PackSettings.python, help="of that machine (default: %(default)s)")
+    pack.add_argument("--platform", default=PackSettings.platform, help="of that machine (default: %(default)s)")
+    wheels = pack.add_mutually_exclusive_group()
+    wheels.add_argument(
+        "--wheel",
+        action="append",
+        metavar="REQUIREMENT",
+        help=f"to pack, without what it needs; may be given several times (default: {', '.join(WHEELS)})",
+    )
+    wheels.add_argument("--no-wheels", action="store_true", help="pack sources only")
     add_record_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measures, prints a row at a time and writes the record."""
+    """Measures, prints a row at a time and writes the record; or packs."""
+    if arguments.pack is not None:
+        return _pack(arguments)
     settings = GpuBenchSettings(
         bundle=arguments.bundle,
         size=arguments.size,
@@ -95,6 +113,16 @@ def run(arguments: argparse.Namespace) -> int:
         budget_s=clock.budget_s,
         phases=clock.phases,  # seconds; graphs are made in processes of their own, beside other phases
     )
+    return 0
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    wheels = () if arguments.no_wheels else tuple(arguments.wheel or WHEELS)
+    settings = PackSettings(arguments.pack, arguments.part_mib, arguments.python, arguments.platform, wheels)
+    files = write_pack(settings)
+    for file in files:
+        print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+    print(f"carry these {len(files)} files to the machine and run {files[-1].name} there; it writes record.json")
     return 0
 
 

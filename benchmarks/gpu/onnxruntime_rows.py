@@ -11,6 +11,7 @@ from glus_edge.benchmarks.gpu.cases import Case
 from glus_edge.benchmarks.gpu.clock import Clock
 from glus_edge.benchmarks.gpu.row import MEASURED, WARM_UP, GpuRow, failure_note, row_of_times
 from glus_edge.benchmarks.gpu.settings import ONNXRUNTIME
+from glus_edge.runtime.backends.onnxruntime_cuda import load_cuda_libraries
 from glus_edge.runtime.engine_build.accuracy_gate import closeness
 
 PROVIDER = "CUDAExecutionProvider"
@@ -19,7 +20,10 @@ PROVIDER = "CUDAExecutionProvider"
 def provider_missing() -> str:
     """Why ONNX Runtime cannot run on a GPU here; '' if it may."""
     available = onnxruntime.get_available_providers()
-    return "" if PROVIDER in available else f"{PROVIDER}: not in this ONNX Runtime, which has {', '.join(available)}"
+    if PROVIDER not in available:
+        return f"{PROVIDER}: not in this ONNX Runtime, which has {', '.join(available)}"
+    load_cuda_libraries()
+    return ""
 
 
 def onnxruntime_rows(cases: Iterable[Case], clock: Clock, provider: str = PROVIDER) -> Iterator[GpuRow]:
