@@ -13,6 +13,11 @@ FORMAT = "glus-edge evaluation journal"
 SUFFIX = ".journal"
 
 
+def journal_path(record: Path) -> Path:
+    """Where the journal of a record lies."""
+    return record.with_name(record.name + SUFFIX)
+
+
 @dataclass(frozen=True)
 class FinishedVideo:
     """A line of the journal. All files of the video had been written before it."""
@@ -27,7 +32,7 @@ class EvaluationJournal:
 
     def __init__(self, record: Path, run: dict[str, Any]) -> None:
         """`run`: all that scores depend on, but for the variant. InputError: the journal there is of another run."""
-        self.path = record.with_name(record.name + SUFFIX)
+        self.path = journal_path(record)
         header = {"format": FORMAT, **run}
         journal = open_journal(self.path, header)
         if journal.header != header:
@@ -43,9 +48,6 @@ class EvaluationJournal:
                 f"{self.path}: {error}; expected the journal of `glus-edge evaluate`; delete it"
             ) from error
         self._finished = {(each.variant, each.video): each for each in found}
-
-    def __len__(self) -> int:
-        return len(self._finished)
 
     def finished(self, variant: str, video: str) -> FinishedVideo | None:
         """What came of a video; None if it is not finished."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from glus_edge.benchmarks.accuracy.bootstrap import Key, paired_bootstrap
 from glus_edge.benchmarks.accuracy.evaluation import Scoring, SentenceScore, evaluate_video
-from glus_edge.benchmarks.accuracy.evaluation_journal import EvaluationJournal, FinishedVideo
+from glus_edge.benchmarks.accuracy.evaluation_journal import EvaluationJournal, FinishedVideo, journal_path
 from glus_edge.benchmarks.accuracy.evaluation_record import (
     evaluation_record,
     finish_run,
@@ -55,10 +55,11 @@ def evaluate_variants(
         "predictions": None if arguments.predictions is None else str(arguments.predictions),
     }
     folders = {variant.name: _predictions(arguments, opened, variant, sweep) for variant in runs}
+    if not journal_path(arguments.output).exists():  # what a broken-off run wrote is gone on with
+        for folder in folders.values():
+            if folder is not None:
+                folder.check_new()
     journal = EvaluationJournal(arguments.output, header)
-    for folder in folders.values():
-        if folder is not None and not len(journal):
-            folder.check_new()
     facts: dict[str, dict[str, Any]] = {}
     with ProcessScorer() as scorer:
         for precision, (path, own) in variants.items():

@@ -1,7 +1,7 @@
 """`glus-edge segment VIDEO SENTENCE [SENTENCE ...] --bundle B --output DIR`: masks, overlay and record of a whole video."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from glus_edge.runtime.commands.arguments import (
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.open_backend import SegmenterOptions
+from glus_edge.runtime.output.formats.registry import FORMATS, PNG
 from glus_edge.runtime.output.output_folder import check_output_folder
 from glus_edge.runtime.output.run_record import RunDescription
 from glus_edge.runtime.output.writer import OutputWriter
@@ -62,6 +63,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="where masks are propagated from, both ways: the first frame, a frame's number from 0, the one the "
         "model rates highest, or a JSON list of one score per frame whose highest is chosen (default: %(default)s)",
     )
+    parser.add_argument(
+        "--format",
+        action="append",
+        choices=(PNG, *FORMATS),
+        default=[],
+        help="write masks for other tools as well, to formats/NAME; give it once for each (png: masks/, always written)",
+    )
     add_engine_arguments(parser)
 
 
@@ -71,12 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
     bundle = bundle_from_arguments(arguments)
     if _inside(arguments.output, arguments.video) or _inside(arguments.output, bundle):
         raise OutputError(f"{arguments.output}: lies in the video's or the bundle's folder; choose a folder of its own")
+    formats = [name for name in dict.fromkeys(arguments.format) if name != PNG]
     request = Request(tuple(arguments.sentences), choice_from_arguments(arguments), arguments.keyframe)
     with (
         closing(open_video(arguments.video, terminal_bar, stream=arguments.stream)) as video,
         opened_segmenter(bundle, options_from_arguments(arguments)) as segmenter,
     ):
-        segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite)
+        segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite, formats=formats)
         print(
             f"{arguments.output}: {video.frame_count} frames, {len(arguments.sentences)} sentence(s); "
             "see overlay.mp4, result.json"
@@ -94,9 +103,12 @@ def segment_into(
     request: Request,
     *,
     overwrite: bool,
+    formats: Sequence[str] = (),
     seen: Callable[[FrameResult], None] | None = None,
 ) -> None:
-    """Segments a video into the folder `output`; `seen` gets every result once its frame is handed to the writer.
+    """Segments a video into the folder `output`, with its masks in these formats of FORMATS.
+
+    `seen` gets every result once its frame is handed to the writer.
 
     Errors: those of `Segmenter.segment` and `OutputWriter`.
     """
@@ -113,7 +125,9 @@ def segment_into(
         key_frame=pass_.key_frame,
     )
     with (
-        OutputWriter.open(output, video, description, overwrite=overwrite, progress=terminal_bar) as writer,
+        OutputWriter.open(
+            output, video, description, overwrite=overwrite, progress=terminal_bar, formats=formats
+        ) as writer,
         closing(pass_.with_frames()) as results,
         Behind[tuple[Frame, FrameResult]](lambda pair: writer.write(*pair)) as writing,
     ):

@@ -3,13 +3,16 @@
 import fcntl
 import json
 import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
 from glus_edge.runtime.errors import OutputError
+from glus_edge.runtime.output.formats.registry import FORMATS
 from glus_edge.runtime.utils.atomic_file import PART_SUFFIX
 
 RESULT_FILE, OVERLAY_FILE, MASK_FOLDER = "result.json", "overlay.mp4", "masks"
+FORMAT_FOLDER = "formats"  # a folder for each of --format
 RESULT_FORMAT = "glus-edge result"  # how a result.json of ours is known
 
 
@@ -65,6 +68,11 @@ def remove_masks_and_overlay(directory: Path) -> None:
                     file.unlink()
             _remove_if_empty(sentence)
         _remove_if_empty(masks)
+        formats = directory / FORMAT_FOLDER
+        for own in formats.iterdir() if formats.is_dir() and not formats.is_symlink() else ():
+            if own.name in FORMATS and own.is_dir() and not own.is_symlink():
+                shutil.rmtree(own)
+        _remove_if_empty(formats)
     except OSError as error:
         raise OutputError(
             f"{error.filename}: cannot be removed ({error.strerror}), expected a folder that can be overwritten"

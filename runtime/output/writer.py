@@ -1,8 +1,9 @@
 """Writes a run's results: a PNG per mask, overlay.mp4 and result.json."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -12,8 +13,11 @@ import numpy as np
 
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.loop.result import FrameResult
+from glus_edge.runtime.output.formats.masked_video import MaskedFrame, MaskedVideo
+from glus_edge.runtime.output.formats.registry import FORMATS
 from glus_edge.runtime.output.mask_png import png_from_mask
 from glus_edge.runtime.output.output_folder import (
+    FORMAT_FOLDER,
     MASK_FOLDER,
     OVERLAY_FILE,
     RESULT_FILE,
@@ -34,7 +38,7 @@ from glus_edge.runtime.output.run_record import (
 )
 from glus_edge.runtime.utils.atomic_file import write_file, written_aside
 from glus_edge.runtime.utils.progress import Progress, silent
-from glus_edge.runtime.video.frame import Frame
+from glus_edge.runtime.video.frame import Frame, FrameSize
 from glus_edge.runtime.video.video import Video, damage
 
 
@@ -47,7 +51,14 @@ class OutputWriter:
     """
 
     def __init__(
-        self, directory: Path, video: Video, run: RunDescription, progress: Progress, created: bool, lock: int
+        self,
+        directory: Path,
+        video: Video,
+        run: RunDescription,
+        progress: Progress,
+        created: bool,
+        lock: int,
+        formats: Sequence[str],
     ) -> None:
         self.directory = directory
         self._video = video
@@ -56,6 +67,8 @@ class OutputWriter:
         self._progress = progress
         self._created = created
         self._lock = lock  # a file descriptor; no other run writes to the folder while it is open
+        self._formats = formats
+        self._sizes: dict[int, FrameSize] = {}  # of the frames that were written
         self._closed = False
 
     @classmethod
@@ -67,8 +80,11 @@ class OutputWriter:
         *,
         overwrite: bool = False,
         progress: Progress = silent,
+        formats: Sequence[str] = (),
     ) -> "OutputWriter":
         """Makes the folder. `overwrite`: an earlier run's files in it are removed, and nothing else.
+
+        `formats`: names of FORMATS, each written to `formats/<name>/` when the run is closed.
 
         Errors: OutputError if the folder exists (or holds more than results, when overwriting) or cannot be written.
         """
@@ -80,7 +96,7 @@ class OutputWriter:
             lock = lock_folder(directory)
         except OSError as error:
             raise _cannot_be_made(directory, error) from error
-        writer = cls(directory, video, run, progress, created, lock)
+        writer = cls(directory, video, run, progress, created, lock, formats)
         try:
             # First of all: from here on the folder is known as ours, and as unfinished.
             writer._write_record(RUNNING)
@@ -100,10 +116,11 @@ class OutputWriter:
         assert result.masks.shape == (len(self._sentences), *frame.size), (result.masks.shape, frame.size)
         for sentence, mask in enumerate(result.masks):
             write_file(self._mask_path(sentence, result.index), png_from_mask(mask))
+        self._sizes[result.index] = frame.size
         self._record.record(frame.time, result)
 
     def close(self, status: str | None = None, reason: str | None = None) -> None:
-        """Writes result.json and the overlay of the frames that were finished. Errors: OutputError.
+        """Writes result.json, the overlay and the formats of the frames that were finished. Errors: OutputError.
 
         Without a status: `truncated` or `complete` if every frame of the video was added, else `interrupted`.
         """
@@ -115,6 +132,7 @@ class OutputWriter:
         if self._record.indices:
             self._write_overlay()
             self._write_record(status, reason, OVERLAY_FILE)
+            self._write_formats()
 
     def __enter__(self) -> "OutputWriter":
         return self
@@ -175,11 +193,29 @@ class OutputWriter:
         written = set(self._record.indices)
         return (frame for frame in self._video.frames(min(written), max(written) + 1) if frame.index in written)
 
+    def _write_formats(self) -> None:
+        stems = self._video.stems
+        frames = tuple(
+            MaskedFrame(index, stems[index], partial(self._written_masks, index, self._sizes[index]))
+            for index in self._record.indices
+        )
+        video = MaskedVideo(self._video.path.stem, self._sentences, frames)
+        for name in self._formats:
+            folder = self.directory / FORMAT_FOLDER / name
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise _cannot_be_made(folder, error) from error
+            FORMATS[name](folder, video)
+
     def _masks(self, frame: Frame) -> Masks:
+        return self._written_masks(frame.index, frame.size)
+
+    def _written_masks(self, index: int, size: FrameSize) -> Masks:
         """A frame's masks, from the files: they may have been computed in any order, and are not kept in memory."""
-        masks = np.zeros((len(self._sentences), *frame.size), np.bool_)
+        masks = np.zeros((len(self._sentences), *size), np.bool_)
         for sentence, mask in enumerate(masks):
-            path = self._mask_path(sentence, frame.index)
+            path = self._mask_path(sentence, index)
             try:
                 content = np.frombuffer(path.read_bytes(), np.uint8)  # OpenCV opens no path that is not text
             except OSError as error:

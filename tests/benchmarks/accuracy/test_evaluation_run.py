@@ -148,6 +148,15 @@ def test_a_run_that_was_broken_off_goes_on_at_the_video_it_was_at(three_videos, 
     assert len(list((tmp_path / "masks").rglob("*.png"))) == 27
 
 
+def test_a_run_that_was_broken_off_in_its_first_video_goes_on(three_videos, tmp_path, monkeypatch):
+    options = ["--dataset", three_videos, "--output", tmp_path / "r.json", "--predictions", tmp_path / "masks"]
+    with monkeypatch.context() as patch:
+        break_at(patch, "a")
+        assert evaluate(*options) == 2
+    sets.write_png(tmp_path / "masks" / "a" / "0" / "00000.png", ONE[0])
+    assert evaluate(*options) == 0
+
+
 def test_a_finished_video_whose_files_are_not_whole_is_run_again(three_videos, tmp_path, monkeypatch):
     options = ["--dataset", three_videos, "--output", tmp_path / "r.json", "--predictions", tmp_path / "masks"]
     with monkeypatch.context() as patch:
