@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from glus_edge.calibration.bundle_files import copied, file_entry
 from glus_edge.calibration.bundle_weights import BundleWeights
 from glus_edge.calibration.embedding import write_embedding
+from glus_edge.calibration.finite import check_finite
 from glus_edge.calibration.methods.graph_matrices import graph_matrices
 from glus_edge.calibration.methods.norm_groups import NormGroup, norm_groups, with_shifts
 from glus_edge.calibration.methods.qdq import EightBits, with_eight_bits
@@ -72,6 +73,7 @@ def write_graph(source: Bundle, graph: str, recipe: Recipe, scales: Scales, fold
     """Writes one graph into `folder` and returns its entry. InputError: a matrix of the recipe is not in the graph."""
     write = _write_language if graph == "language_model" else _write_encoder
     weights = write(source, graph, recipe, scales, folder)
+    check_finite(folder / f"{graph}.onnx")
     data = folder / f"{graph}.onnx.data"
     entry = source.manifest.graphs[graph]
     return replace(

@@ -4,6 +4,7 @@ A JSON file to be read, edited and applied again. Scales that AWQ found lie besi
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
+from glus_edge.export.language.scaled_weights import GROUPS
 from glus_edge.runtime.bundle.precisions import FP8, FP16, INT4, INT8
 from glus_edge.runtime.errors import InputError
 from glus_edge.runtime.utils.atomic_file import write_file
@@ -20,10 +22,12 @@ from glus_edge.runtime.utils.schema import SchemaError, from_json, to_json
 FORMAT = "glus-edge recipe"
 VERSION = 1
 RECIPE, SCALES = "recipe.json", "recipe.safetensors"
+RANGE = (1e-12, 1e12)  # of reaches and scales: their products and quotients with weights are float32 numbers
 SOURCE = "source"  # precision of what stays as the source bundle has it
 LANGUAGE_PRECISIONS = (SOURCE, INT8, INT4)
 ENCODER_PRECISIONS = (SOURCE, INT8, FP8)
 EMBEDDING_PRECISIONS = (SOURCE, FP16, INT8)
+_LANGUAGE_GROUP = re.compile(rf"model\.layers\.[0-9]{{1,4}}\.(?:{'|'.join(re.escape(group.name) for group in GROUPS)})")
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,19 @@ def named_shifts(recipe: Recipe) -> set[str]:
     }
 
 
+def known_shifts(recipe: Recipe) -> set[str]:
+    """'GRAPH/NAME' of every shift that a matrix names or could name: a shift has the name of a matrix behind it.
+
+    A shift that was edited out of a recipe may stay in the file of scales.
+    """
+    return {
+        f"{graph}/{known}"
+        for graph, matrices in recipe.graphs.items()
+        for name, matrix in matrices.items()
+        for known in (name, matrix.shift)
+    }
+
+
 def read_recipe(path: Path) -> Recipe:
     """A recipe file, checked value by value. InputError: it is none, or names a precision that does not exist."""
     try:
@@ -107,8 +124,11 @@ def read_recipe(path: Path) -> Recipe:
             where = f"{path}: graphs.{graph}.{name}"
             if matrix.precision not in allowed:
                 raise InputError(f"{where}.precision: got {matrix.precision!r}, expected one of {', '.join(allowed)}")
-            if graph != "language_model" and matrix.precision != SOURCE and not (matrix.reach or 0) > 0:
-                raise InputError(f"{where}.reach: got {matrix.reach}, expected the largest magnitude of its inputs")
+            least, most = RANGE
+            if graph != "language_model" and matrix.precision != SOURCE and not least <= (matrix.reach or 0) <= most:
+                raise InputError(
+                    f"{where}.reach: got {matrix.reach}, expected the largest magnitude of its inputs, {least} to {most}"
+                )
     if recipe.token_embedding not in EMBEDDING_PRECISIONS:
         raise InputError(
             f"{path}: token_embedding: got {recipe.token_embedding!r}, expected one of {', '.join(EMBEDDING_PRECISIONS)}"
@@ -128,9 +148,19 @@ def read_scales(path: Path, recipe: Recipe) -> dict[str, torch.Tensor]:
         raise InputError(
             f"{scales}: cannot be read ({error}), expected the scales of {path.name}; keep the two together"
         ) from error
+    known = known_shifts(recipe)
     for name, scale in found.items():
         if not (scale.dtype == torch.float32 and scale.dim() == 1 and bool((scale > 0).all() & scale.isfinite().all())):
             raise InputError(f"{scales}: {name}: got {scale.dtype} {list(scale.shape)}, expected finite scales above 0")
+        least, most = RANGE
+        if not bool(((scale >= least) & (scale <= most)).all()):
+            raise InputError(
+                f"{scales}: {name}: got {float(scale.min()):g} to {float(scale.max()):g}, expected {least} to {most}"
+            )
+        if not (name in known if "/" in name else _LANGUAGE_GROUP.fullmatch(name)):
+            raise InputError(
+                f"{scales}: got {name[:60]!r}, expected a shift or a group of {path.name}; keep the two together"
+            )
     if missing := sorted(shifts - set(found)):
         raise InputError(
             f"{scales}: got no {missing[0]}, expected the shift that {path.name} names; keep the two together"

@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from glus_edge.calibration.calibrate import apply
+from glus_edge.calibration.finite import check_finite
 from glus_edge.calibration.recipe import RECIPE, read_recipe
 from glus_edge.runtime.bundle.bundle import Bundle
 from glus_edge.runtime.errors import InputError
@@ -70,6 +72,11 @@ def test_an_edited_recipe_is_applied(lowest: Path, golden_bundle: Path, tmp_path
         (lambda d: d.update(awq="yes"), "awq: got 'yes'"),
         (lambda d: d["graphs"].update(clip={}), "graphs: got 'clip', expected some of"),
         (lambda d: d["graphs"]["clip_encoder"]["mm_projector.weight"].update(reach=float("inf")), "not JSON compliant"),
+        (
+            lambda d: d["graphs"]["clip_encoder"]["mm_projector.weight"].update(reach=1e300),
+            r"reach: got 1e\+300, expected the largest magnitude of its inputs, 1e-12 to",
+        ),
+        (lambda d: d["graphs"]["clip_encoder"]["mm_projector.weight"].update(reach=1e-38), "reach: got 1e-38"),
         (lambda d: d["measured"].update(j_and_f_lost=float("nan")), "not JSON compliant"),
     ],
 )
@@ -106,3 +113,35 @@ def test_a_graph_is_said_to_have_what_most_of_its_matrices_have(
     (tmp_path / RECIPE).write_text(json.dumps(document))
     manifest = apply(golden_bundle, tmp_path / RECIPE, tmp_path / "out", False, lambda line: None)
     assert {graph: manifest.graphs[graph].weights for graph in kept} == dict.fromkeys(kept, "fp32")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("model.layers.1.mlp.input", 1e-38, "got 1e-38 to 1e-38, expected 1e-12 to"),
+        ("model.layers.1.mlp.input", 1e30, "got 1e\\+30 to"),
+        (
+            "model.layers.1.mlp.inputs",
+            1.0,
+            "got 'model.layers.1.mlp.inputs', expected a shift or a group of recipe.json",
+        ),
+        ("image_encoder/nothing", 1.0, "got 'image_encoder/nothing', expected a shift or a group"),
+    ],
+)
+def test_scales_out_of_range_or_of_nothing_are_named(
+    lowest: Path, golden_bundle: Path, tmp_path: Path, name: str, value: float, message: str
+) -> None:
+    (tmp_path / RECIPE).write_bytes((lowest / RECIPE).read_bytes())
+    held = load_file(lowest / "recipe.safetensors")
+    save_file(held | {name: torch.full_like(next(iter(held.values())), value)}, tmp_path / "recipe.safetensors")
+    with pytest.raises(InputError, match=message):
+        apply(golden_bundle, tmp_path / RECIPE, tmp_path / "out", False, lambda line: None)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_constant_that_is_no_number_is_never_written(tmp_path: Path) -> None:
+    value = onnx.numpy_helper.from_array(np.array([1.0, np.inf], np.float16), "norm.weight")
+    graph = onnx.helper.make_graph([], "graph", [], [], [value])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "clip_encoder.onnx")
+    with pytest.raises(InputError, match="clip_encoder: norm.weight would hold NaN or infinity"):
+        check_finite(tmp_path / "clip_encoder.onnx")
