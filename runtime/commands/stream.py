@@ -111,19 +111,28 @@ def _check_overlay(path: Path, source: str, overwrite: bool) -> None:
 def _overlay(
     path: Path | None, session: LiveSession, source: LiveSource
 ) -> "Iterator[Behind[tuple[Frame, Masks]] | None]":
-    """Draws and encodes in a thread of its own; the file is there when the block has ended, or not at all."""
+    """Draws and encodes in a thread of its own; the file takes its name when the block has ended.
+
+    OutputError: it cannot be written to the end, as on a full disk; what was written before keeps its name, and plays.
+    """
     if path is None:
         yield None
         return
-    try:
-        with (
-            written_aside(path) as part,
-            OverlayWriter(part, session.sentences, source.frame_rate) as writer,
-            Behind[tuple[Frame, Masks]](lambda drawn: writer.write(*drawn)) as behind,
-        ):
-            yield behind
-    except av.error.FFmpegError as error:
-        raise OutputError(f"{path}: cannot be encoded ({error.strerror}), expected frames H.264 can hold") from error
+    failure: av.error.FFmpegError | None = None
+    with written_aside(path) as part:
+        try:
+            with (
+                OverlayWriter(part, session.sentences, source.frame_rate, fragmented=True) as writer,
+                Behind[tuple[Frame, Masks]](lambda drawn: writer.write(*drawn)) as behind,
+            ):
+                yield behind
+        except av.error.FFmpegError as error:
+            failure = error
+    if failure is not None:
+        raise OutputError(
+            f"{path}: ends early: it cannot be written to its end ({failure.strerror}), expected room for it and frames "
+            "H.264 can hold"
+        ) from failure
 
 
 def _frames(

@@ -8,6 +8,7 @@ from types import TracebackType
 import av
 import cv2
 import numpy as np
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -20,6 +21,9 @@ Masks = NDArray[np.bool_]  # [sentences, H, W]
 
 OPACITY = 0.45  # of a mask's filling
 _CLOCK = 90_000  # ticks per second of the overlay's time stamps
+_KEY_FRAME_TICKS = 2 * _CLOCK  # from key frame to key frame, at most: with each a fragment begins
+_WHOLE = {"movflags": "+faststart"}
+_FRAGMENTED = {"movflags": "+frag_keyframe+empty_moov+default_base_moof+hybrid_fragmented", "flush_packets": "1"}
 _BT709 = 1  # the matrix, primaries and transfer of HD video, as H.264 numbers them
 _LIMITED = 1  # luma from 16 to 235, as every player expects
 
@@ -30,24 +34,37 @@ class OverlayWriter:
     Use it as a context manager: leaving the block finishes the file.
     """
 
-    def __init__(self, path: Path, sentences: tuple[str, ...], frame_rate: Fraction) -> None:
-        """`path` may have any suffix. Errors: OSError if the file system refuses."""
-        self._sentences, self._frame_rate = sentences, frame_rate
-        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+    def __init__(
+        self, path: Path, sentences: tuple[str, ...], frame_rate: Fraction, *, fragmented: bool = False
+    ) -> None:
+        """`path` may have any suffix. Errors: OSError if the file system refuses.
+
+        `fragmented`: what was written plays, but for the last seconds, even if the process is killed or the disk is full. The
+        finished file is an ordinary one, with its index at the end; without `fragmented` it is at the beginning.
+        """
+        self._sentences, self._frame_rate, self._fragmented = sentences, frame_rate, fragmented
+        self._container = av.open(str(path), "w", format="mp4", options=_FRAGMENTED if fragmented else _WHOLE)
         self._stream: VideoStream | None = None
-        self._begin, self._last = 0.0, -1
+        self._begin, self._last, self._key = 0.0, -1, -_KEY_FRAME_TICKS
 
     def write(self, frame: Frame, masks: Masks) -> None:
         """The next frame. OutputError: there is no H.264 encoder."""
         picture = draw_legend(draw_masks(frame.rgb, masks), self._sentences)
         if self._stream is None:
-            self._stream = _stream(self._container, self._frame_rate, picture, frame.pixel_aspect)
+            self._stream = self._opened_stream(picture, frame.pixel_aspect)
             self._begin = frame.time
         fitted = _fitted(picture, self._stream.height, self._stream.width)
         encoded = av.VideoFrame.from_ndarray(fitted, format="rgb24").reformat(format="yuv420p", dst_colorspace="ITU709")
         self._last = max(self._last + 1, round((frame.time - self._begin) * _CLOCK))
         encoded.pts, encoded.time_base = self._last, Fraction(1, _CLOCK)
+        if self._last - self._key >= _KEY_FRAME_TICKS:
+            encoded.pict_type, self._key = PictureType.I, self._last
         self._container.mux(self._stream.encode(encoded))
+
+    def _opened_stream(self, picture: Picture, pixel_aspect: Fraction) -> VideoStream:
+        # The head of a fragmented file cannot tell by how much frames out of order are late: there are none.
+        options = {"bf": "0"} if self._fragmented else {}
+        return _stream(self._container, self._frame_rate, picture, pixel_aspect, options)
 
     def __enter__(self) -> "OverlayWriter":
         return self
@@ -94,10 +111,16 @@ def draw_masks(rgb: Picture, masks: Masks) -> Picture:
 
 
 def _stream(
-    container: av.container.OutputContainer, frame_rate: Fraction, picture: Picture, pixel_aspect: Fraction
+    container: av.container.OutputContainer,
+    frame_rate: Fraction,
+    picture: Picture,
+    pixel_aspect: Fraction,
+    options: dict[str, str],
 ) -> VideoStream:
     try:
-        stream = container.add_stream("libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast"})
+        stream = container.add_stream(
+            "libx264", rate=frame_rate, options={"crf": "20", "preset": "veryfast", **options}
+        )
     except ValueError as error:
         raise OutputError(
             "overlay: this build of PyAV has no libx264, expected one that writes H.264; pip install --force-reinstall av"

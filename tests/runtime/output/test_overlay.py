@@ -1,3 +1,6 @@
+import signal
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -101,3 +104,39 @@ def test_the_overlay_of_pixels_that_are_not_square_keeps_the_shape(tmp_path: Pat
         writer.write(Frame(0, 0.0, rgb, pixel_aspect=Fraction(2)), np.zeros((1, 48, 64), np.bool_))
     with av.open(str(path)) as container:
         assert container.streams.video[0].sample_aspect_ratio == 2
+
+
+_WRITES_TEN_SECONDS_AND_IS_KILLED = """
+import os, signal, sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from glus_edge.runtime.output.overlay import OverlayWriter
+from glus_edge.runtime.video.frame import Frame
+
+writer = OverlayWriter(Path(sys.argv[1]), ("x",), Fraction(10), fragmented=True)
+for index in range(100):
+    writer.write(Frame(index, index / 10, np.full((48, 64, 3), index, np.uint8)), np.zeros((1, 48, 64), np.bool_))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_wrote_of_a_fragmented_overlay_plays(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.mp4"
+    killed = subprocess.run([sys.executable, "-c", _WRITES_TEN_SECONDS_AND_IS_KILLED, path], check=False, timeout=60)
+    assert killed.returncode == -signal.SIGKILL
+    with av.open(str(path)) as container:
+        shown = [frame.time for frame in container.decode(video=0)]
+    assert shown == pytest.approx([index / 10 for index in range(len(shown))])
+    assert len(shown) >= 60  # of 100: a fragment is 2 seconds, and the encoder looks some frames ahead
+
+
+def test_a_fragmented_overlay_that_was_finished_is_an_ordinary_file(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.mp4"
+    with OverlayWriter(path, ("x",), Fraction(10), fragmented=True) as writer:
+        for index in range(50):
+            writer.write(Frame(index, index / 10, grey(48, 64, index)), np.zeros((1, 48, 64), np.bool_))
+    video = open_video(path)
+    assert (video.frame_count, video.truncated) == (50, None)
+    with av.open(str(path)) as container:
+        assert container.duration == 5_000_000  # microseconds
