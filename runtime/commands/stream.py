@@ -145,6 +145,9 @@ def _frames(
 ) -> None:
     for arrival, result, latency_ms, passed_over in live_results(source, session.push, deadline_ms):
         keeping_up.record(result, latency_ms, passed_over)
+        warning = keeping_up.warning()
+        if warning is not None:
+            print(f"{source.name}: {warning}", file=sys.stderr)
         try:
             _print(stream_line(arrival, result, latency_ms, passed_over))
         finally:  # the overlay has every frame that counts, whether or not its line had a reader

@@ -10,6 +10,7 @@ from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.frame_record import frame_record
 from glus_edge.runtime.video.live_source import LiveFrame
 
+_LOOKED_AT = 30  # frames of which most are late, before that is told
 _REMEMBERED = 10_000  # latencies of which percentiles are made: memory does not grow with the stream
 
 
@@ -40,6 +41,8 @@ class KeepingUp:
     def __init__(self, deadline_ms: float | None) -> None:
         self._deadline_ms = deadline_ms
         self._latencies: deque[float] = deque(maxlen=_REMEMBERED)
+        self._late_of_last: deque[bool] = deque(maxlen=_LOOKED_AT)
+        self._told = False
         self.frames = self.passed_over = self.asked = self.late = 0
 
     def record(self, result: FrameResult, latency_ms: float, passed_over: int) -> None:
@@ -48,7 +51,22 @@ class KeepingUp:
         self.frames += 1
         self.passed_over += passed_over
         self.asked += result.asked
-        self.late += self._deadline_ms is not None and latency_ms > self._deadline_ms
+        late = self._deadline_ms is not None and latency_ms > self._deadline_ms
+        self.late += late
+        self._late_of_last.append(late)
+
+    def warning(self) -> str | None:
+        """That most of the last frames came too late, once; again after none of as many has."""
+        late = sum(self._late_of_last)
+        self._told = self._told and late > 0
+        if self._told or self._deadline_ms is None or 2 * late <= _LOOKED_AT:
+            return None
+        self._told = True
+        median = np.median(list(self._latencies)[-_LOOKED_AT:])
+        return (
+            f"{late} of the last {_LOOKED_AT} frames came later than {self._deadline_ms:g} ms (median {median:.0f} ms); fewer "
+            "sentences, a smaller or quantised bundle, a faster --backend or a longer --deadline-ms helps"
+        )
 
     def percentiles(self) -> Percentiles:
         """Of the latencies of the last frames; there has been one."""

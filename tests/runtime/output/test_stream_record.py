@@ -65,3 +65,28 @@ def test_a_line_tells_the_gaps_before_its_frame() -> None:
     frame = LiveFrame(np.zeros((4, 6, 3), np.uint8), 7, 0.28, 100.0, gaps=(gap,))
     (told,) = json.loads(stream_line(frame, result(np.zeros((4, 6), np.bool_)), 1.0, 0))["gaps"]
     assert (told["after_frame"], told["before_frame"], told["lost_pictures"]) == (6, 7, 2)
+
+
+def test_a_deadline_that_is_not_met_is_told_when_it_becomes_so_and_once() -> None:
+    keeping_up, mask = KeepingUp(50), np.zeros((1, 1), np.bool_)
+
+    def warnings(latency: float, frames: int) -> list[tuple[int, str]]:
+        told = []
+        for number in range(frames):
+            keeping_up.record(result(mask), latency, 0)
+            if (warning := keeping_up.warning()) is not None:
+                told.append((number, warning))
+        return told
+
+    ((number, warning),) = warnings(80, 200)
+    assert number == 15  # of 30, 16 are late
+    assert warning.startswith("16 of the last 30 frames came later than 50 ms (median 80 ms); fewer sentences")
+    assert not warnings(20, 40)
+    assert len(warnings(80, 200)) == 1
+
+
+def test_without_a_deadline_nothing_is_late() -> None:
+    keeping_up = KeepingUp(None)
+    for _ in range(100):
+        keeping_up.record(result(np.zeros((1, 1), np.bool_)), 1e6, 0)
+    assert keeping_up.warning() is None
