@@ -136,7 +136,7 @@ def _cached_answers(path: Path, signature: GraphSignature, questions: LanguageQu
             "inputs_embeds": questions.embedded(prefill.rows),
             "positions": prefill.positions,
             "past_positions": prefill.past_positions,
-            "attention_mask": prefill.attention_mask,
+            "attention_mask": prefill.attention_mask(),
         }
         for prefill in prefills
     ]

@@ -62,6 +62,7 @@ class Axis:
     minimum: int
     optimum: int
     maximum: int
+    sizes: tuple[int, ...] = ()  # ascending: the only sizes it has; (): all in between
 
 
 @dataclass(frozen=True)

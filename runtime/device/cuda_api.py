@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from glus_edge.runtime.errors import EngineError
 
+# Of a GPU in exclusive mode that another process holds: the runtime's name for it, and the driver's words.
+_IN_USE = ("cudaErrorDevicesUnavailable", "busy or unavailable")
+
 
 @dataclass(frozen=True)
 class Gpu:
@@ -38,7 +41,7 @@ class Cuda(Protocol):
     has_graphs: bool  # whether streams can be captured; pycuda has no such calls
 
     def allocate(self, size_bytes: int) -> int:
-        """Address of new device memory, 256-byte aligned."""
+        """Address of new device memory, 256-byte aligned. EngineError: not so much is free; the message says how much."""
 
     def free(self, address: int) -> None:
         """Gives device memory back."""
@@ -58,8 +61,10 @@ class Cuda(Protocol):
     def copy_on_device(self, target: int, source: int, size_bytes: int, stream: int) -> None:
         """Device address to device address, in stream order."""
 
-    def copy_rows_on_device(self, target: int, source: int, row_bytes: int, rows: int, pitch: int, stream: int) -> None:
-        """Rows that lie `pitch` bytes apart to rows that lie dense, device to device, in stream order."""
+    def copy_rows_on_device(
+        self, target: int, target_pitch: int, source: int, source_pitch: int, row_bytes: int, rows: int, stream: int
+    ) -> None:
+        """Rows, each a pitch in bytes behind the one before, device to device, in stream order."""
 
     def fill_zero(self, address: int, size_bytes: int, stream: int) -> None:
         """Zeros device memory, in stream order."""
@@ -123,4 +128,23 @@ def dotted(version: int) -> str:
 
 def failed(call: str, error: Any) -> EngineError:
     """The error of a CUDA call, in one line."""
+    if in_use(error):
+        return EngineError(
+            f"CUDA {call}: got {error}, expected a GPU that this process may use; another process has it for itself: "
+            "wait until that ends, or allow several with `nvidia-smi -c DEFAULT`"
+        )
     return EngineError(f"CUDA {call}: got {error}, expected success; see `glus-edge doctor`")
+
+
+def in_use(error: Any) -> bool:
+    """Whether another process has the GPU for itself."""
+    return any(name in str(error) for name in _IN_USE)
+
+
+def out_of_memory(size_bytes: int, free_bytes: int, gpu: Gpu) -> EngineError:
+    """A request that does not fit, and what would."""
+    return EngineError(
+        f"device memory: got a request for {size_bytes / 1e6:.1f} MB, expected at most the {free_bytes / 1e6:.1f} MB that "
+        f"are free of {gpu.memory_bytes / 1e9:.1f} GB; stop what else uses the GPU, ask about fewer sentences at once, or "
+        "build engines with smaller limits; `glus-edge doctor --bundle BUNDLE` says what a bundle needs"
+    )

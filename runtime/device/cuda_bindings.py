@@ -7,7 +7,7 @@ import numpy as np
 from cuda.bindings import runtime as cudart
 from numpy.typing import NDArray
 
-from glus_edge.runtime.device.cuda_api import Gpu, dotted, failed
+from glus_edge.runtime.device.cuda_api import Gpu, dotted, failed, out_of_memory
 from glus_edge.runtime.errors import EngineError
 
 
@@ -34,7 +34,13 @@ class CudaBindings:
 
     def allocate(self, size_bytes: int) -> int:
         """See Cuda."""
-        return int(_call(cudart.cudaMalloc, size_bytes))
+        status, *address = cudart.cudaMalloc(size_bytes)
+        if status == cudart.cudaError_t.cudaErrorMemoryAllocation:
+            cudart.cudaGetLastError()  # or the next call would report it
+            raise out_of_memory(size_bytes, self.free_bytes(), self.gpu)
+        if status != cudart.cudaError_t.cudaSuccess:
+            raise failed("cudaMalloc", status.name)
+        return int(address[0])
 
     def free(self, address: int) -> None:
         """See Cuda."""
@@ -63,10 +69,12 @@ class CudaBindings:
         """See Cuda."""
         self._copy(target, source, size_bytes, cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice, stream)
 
-    def copy_rows_on_device(self, target: int, source: int, row_bytes: int, rows: int, pitch: int, stream: int) -> None:
+    def copy_rows_on_device(
+        self, target: int, target_pitch: int, source: int, source_pitch: int, row_bytes: int, rows: int, stream: int
+    ) -> None:
         """See Cuda."""
         kind = cudart.cudaMemcpyKind.cudaMemcpyDeviceToDevice
-        _call(cudart.cudaMemcpy2DAsync, target, row_bytes, source, pitch, row_bytes, rows, kind, stream)
+        _call(cudart.cudaMemcpy2DAsync, target, target_pitch, source, source_pitch, row_bytes, rows, kind, stream)
 
     def fill_zero(self, address: int, size_bytes: int, stream: int) -> None:
         """See Cuda."""

@@ -15,7 +15,7 @@ import numpy as np
 from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_array import CudaArray, CudaBlock, cuda_array
 from glus_edge.runtime.device.cuda_stream import FOREIGN, MAIN, CudaStream, StreamMark
-from glus_edge.runtime.device.device import ALIGNMENT, Array, Device, HostArray
+from glus_edge.runtime.device.device import ALIGNMENT, Array, Device, HostArray, check_columns
 
 
 class SharedScratch:
@@ -161,8 +161,27 @@ class CudaDevice:
         into = cuda_array(target)
         stream = self._stream_of(into)
         self.use((source,), stream)
+        rows, row_bytes = into.shape[0], into.nbytes // into.shape[0]
+        self.cuda.copy_rows_on_device(into.address, row_bytes, source.address, pitch, row_bytes, rows, stream.handle)
+
+    def copy_columns(self, target: Array, start: int, source: Array, first: int, count: int) -> None:
+        """See Device."""
+        into, out = cuda_array(target), cuda_array(source)
+        check_columns(into, start, out, first, count)
+        stream = self._stream_of(into)
+        self.use((out,), stream)
         rows = into.shape[0]
-        self.cuda.copy_rows_on_device(into.address, source.address, into.nbytes // rows, rows, pitch, stream.handle)
+        target_pitch, source_pitch = into.nbytes // rows, out.nbytes // rows
+        column = target_pitch // into.shape[1]
+        self.cuda.copy_rows_on_device(
+            into.address + start * column,
+            target_pitch,
+            out.address + first * column,
+            source_pitch,
+            count * column,
+            rows,
+            stream.handle,
+        )
 
     def synchronise(self) -> None:
         """The host waits for every stream."""

@@ -9,7 +9,7 @@ import numpy as np
 import pycuda.driver as driver
 from numpy.typing import NDArray
 
-from glus_edge.runtime.device.cuda_api import Gpu, dotted, failed
+from glus_edge.runtime.device.cuda_api import Gpu, dotted, failed, in_use, out_of_memory
 from glus_edge.runtime.errors import EngineError
 
 # Of the driver's interface, which pycuda does not name: CUstream_flags, CUpointer_attribute, CUresult.
@@ -30,6 +30,8 @@ class PyCuda:
             chosen = driver.Device(device)
             self._context = chosen.retain_primary_context()
         except driver.Error as error:
+            if in_use(error):
+                raise failed("cuDevicePrimaryCtxRetain", error) from error
             raise EngineError(f"CUDA: got {error}, expected an NVIDIA GPU and its driver; see doctor") from error
         self._context.push()
         # pycuda aborts the process if a context is still pushed at exit. Finalizers run in reverse: this is the last.
@@ -53,7 +55,12 @@ class PyCuda:
 
     def allocate(self, size_bytes: int) -> int:
         """See Cuda."""
-        block = _call(driver.mem_alloc, size_bytes)
+        try:
+            block = driver.mem_alloc(size_bytes)
+        except driver.MemoryError as error:
+            raise out_of_memory(size_bytes, self.free_bytes(), self.gpu) from error
+        except driver.Error as error:
+            raise failed("mem_alloc", error) from error
         self._memory[int(block)] = block
         return int(block)
 
@@ -83,13 +90,16 @@ class PyCuda:
         """See Cuda."""
         _call(driver.memcpy_dtod_async, target, source, size_bytes, self._streams[stream])
 
-    def copy_rows_on_device(self, target: int, source: int, row_bytes: int, rows: int, pitch: int, stream: int) -> None:
+    def copy_rows_on_device(
+        self, target: int, target_pitch: int, source: int, source_pitch: int, row_bytes: int, rows: int, stream: int
+    ) -> None:
         """See Cuda."""
         copy = driver.Memcpy2D()
         copy.set_src_device(source)
-        copy.src_pitch = pitch
+        copy.src_pitch = source_pitch
         copy.set_dst_device(target)
-        copy.dst_pitch = copy.width_in_bytes = row_bytes
+        copy.dst_pitch = target_pitch
+        copy.width_in_bytes = row_bytes
         copy.height = rows
         _call(copy, self._streams[stream])
 

@@ -55,6 +55,9 @@ class Device(Protocol):
     def copy(self, target: Array, source: Array) -> None:
         """Device to device; shapes broadcast along leading dimensions of size 1."""
 
+    def copy_columns(self, target: Array, start: int, source: Array, first: int, count: int) -> None:
+        """Device to device: target[:, start : start + count] becomes source[:, first : first + count]."""
+
 
 class HostDevice:
     """Main memory: arrays are numpy arrays."""
@@ -86,6 +89,22 @@ class HostDevice:
     def copy(self, target: Array, source: Array) -> None:
         """See Device."""
         np.copyto(host_array(target), host_array(source), casting="no")
+
+    def copy_columns(self, target: Array, start: int, source: Array, first: int, count: int) -> None:
+        """See Device."""
+        into, out = host_array(target), host_array(source)
+        check_columns(into, start, out, first, count)
+        into[:, start : start + count] = out[:, first : first + count]
+
+
+def check_columns(target: Array, start: int, source: Array, first: int, count: int) -> None:
+    """What does not fit is our own bug: AssertionError."""
+    assert target.dtype == source.dtype, f"got {source.dtype}, expected {target.dtype}"
+    assert (target.shape[0], *target.shape[2:]) == (source.shape[0], *source.shape[2:]), (
+        f"{source.shape}, {target.shape}"
+    )
+    assert 0 <= start <= start + count <= target.shape[1], f"got {start} + {count}, expected at most {target.shape[1]}"
+    assert 0 <= first <= first + count <= source.shape[1], f"got {first} + {count}, expected at most {source.shape[1]}"
 
 
 def host_array(array: Array) -> HostArray:

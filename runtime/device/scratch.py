@@ -27,3 +27,20 @@ class Scratch:
         target = self.view(*values.shape)
         self._device.write(target, values)
         return target
+
+
+class GrowingScratch:
+    """As Scratch, but its block grows with the largest view: for what only some runs need much of."""
+
+    def __init__(self, device: Device, dtype: np.dtype[Any] | str) -> None:
+        self._device, self._dtype = device, dtype
+        self._block: Array | None = None
+
+    def view(self, *shape: int) -> Array:
+        """See Scratch. The block moves when it grows."""
+        size = math.prod(shape)
+        if self._block is None or self._block.shape[0] < size:
+            self._block = None  # before there is a larger one: both need not fit
+            self._block = self._device.empty((size,), self._dtype)
+        array: Array = self._block[:size].reshape(shape)
+        return array

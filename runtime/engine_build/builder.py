@@ -16,14 +16,16 @@ from glus_edge.runtime.device.cuda_device import CudaDevice
 from glus_edge.runtime.engine_build.accuracy_gate import GateSettings, difference, refusal
 from glus_edge.runtime.engine_build.float32_reference import Recording
 from glus_edge.runtime.engine_build.fusion_report import GraphFusion, graph_fusion
+from glus_edge.runtime.engine_build.packed_call import packed_call
 from glus_edge.runtime.errors import EngineError
 from glus_edge.runtime.onnx_rewrite.encoder_blocks import image_encoder_blocks
 from glus_edge.runtime.onnx_rewrite.mixed_precision import model_with_float32_nodes
 from glus_edge.runtime.onnx_rewrite.precision import model_in_precision
 from glus_edge.runtime.onnx_rewrite.temporary_graph import temporary_graph
-from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
+from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS
 from glus_edge.runtime.tensorrt.build_progress import BuildMonitor
 from glus_edge.runtime.tensorrt.engine import TensorRtEngine
+from glus_edge.runtime.tensorrt.graphs import LANGUAGE_MODEL, engine_graph, engine_signature
 from glus_edge.runtime.tensorrt.library import TensorRt
 from glus_edge.runtime.tensorrt.plan import BuildSettings, Plan, plan_from_onnx
 from glus_edge.runtime.tensorrt.precision_search import Candidate, next_candidate
@@ -62,10 +64,13 @@ class AccuracyGate:
         self, build: EngineBuild, device: CudaDevice, graph: str, candidate: Candidate, plan: Any
     ) -> BuildAttempt:
         """Runs one engine on the recorded inputs of its graph. EngineError: it does not load or run."""
-        signature = graph_signature(build.bundle, graph, build.limits)
+        signature = engine_signature(build.bundle, graph, build.limits)
         engine = TensorRtEngine(build.tensorrt, graph, signature, plan, device)
         try:
-            found = difference(engine, self.recording.calls[graph])
+            calls = self.recording.calls[graph]
+            if graph == LANGUAGE_MODEL:
+                calls = [packed_call(call, signature) for call in calls]
+            found = difference(engine, calls)
             not_captured = engine.graphs.failure
         finally:
             engine.close()
@@ -99,7 +104,7 @@ class BuiltGraph(NamedTuple):
 def check_engines(build: EngineBuild, graphs: tuple[str, ...] = ALL_GRAPHS) -> Iterator[CheckedGraph]:
     """Compiles every graph and keeps nothing. EngineError: one does not parse or compile, with the node's name."""
     for graph in graphs:
-        with _graph_file(build.bundle, graph) as path:
+        with engine_graph(build.bundle, graph) as path:
             plan = _plan(build, graph, path, timing_cache=None)
             details = build.tensorrt.messages.details
             fusion = None if details is None else graph_fusion(path.read_bytes(), details)
@@ -169,7 +174,7 @@ def _compiled(
 ) -> Plan:
     """The graph's plan in this form; `raised` are the nodes of the blocks it raises."""
     start = _precision(build.bundle, graph)
-    with _graph_file(build.bundle, graph) as source, _candidate_file(source, candidate, start, raised) as path:
+    with engine_graph(build.bundle, graph) as source, _candidate_file(source, graph, candidate, start, raised) as path:
         return _plan(build, graph, path, timing_cache_path(build, cuda.gpu.label))
 
 
@@ -185,22 +190,15 @@ def _precision(bundle: Bundle, graph: str) -> str:
     return FP32 if graph in PREPROCESS_GRAPHS else precision_of(bundle.manifest.graphs[graph].compute)
 
 
-def _graph_file(bundle: Bundle, graph: str) -> AbstractContextManager[Path]:
-    """The graph's ONNX file; a preprocessing graph's is written for the moment."""
-    if graph in PREPROCESS_GRAPHS:
-        return temporary_graph(preprocess_graph(graph, graph_signature(bundle, graph)), bundle.directory, graph)
-    return nullcontext(bundle.graph_path(graph))
-
-
 def _candidate_file(
-    path: Path, candidate: Candidate, exported: str, raised: frozenset[str]
+    path: Path, graph: str, candidate: Candidate, exported: str, raised: frozenset[str]
 ) -> AbstractContextManager[Path]:
     """The graph's file, or for the moment one beside it that computes in other precisions."""
     if candidate == Candidate(exported):
         return nullcontext(path)
     model = path.read_bytes()
     rewritten = model_with_float32_nodes(model, raised) if raised else model_in_precision(model, candidate.precision)
-    return temporary_graph(rewritten, path.parent, f"{path.stem}.{candidate.precision}")
+    return temporary_graph(rewritten, path.parent, f"{graph}.{candidate.precision}")
 
 
 def key_of(build: EngineBuild, graph: str, gpu: str) -> EngineKey:
@@ -226,7 +224,7 @@ def timing_cache_path(build: EngineBuild, gpu: str) -> Path | None:
 
 
 def _plan(build: EngineBuild, graph: str, path: Path, timing_cache: Path | None) -> Plan:
-    signature = graph_signature(build.bundle, graph, build.limits)
+    signature = engine_signature(build.bundle, graph, build.limits)
     return plan_from_onnx(
         build.tensorrt, graph, path, signature, build.settings, timing_cache=timing_cache, monitor=build.monitor
     )

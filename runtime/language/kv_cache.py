@@ -30,12 +30,26 @@ class Prefill:
     lengths: NDArray[np.int64]  # [sentences] new rows that are not padding
     positions: NDArray[np.int32]  # [sentences, new_tokens]
     past_positions: NDArray[np.int32]  # [sentences, past]
-    attention_mask: NDArray[np.float32]  # [sentences, new_tokens, prefix + past + new_tokens], 0 or MASKED
+    held: NDArray[np.bool_]  # [sentences, past + new_tokens] neither an empty slot nor padding
+    prefix: int  # rows in front of all, seen by every row
 
     @property
     def new_tokens(self) -> int:
         """Rows computed for each sentence, padding included."""
         return int(self.rows.shape[1])
+
+    def attention_mask(self) -> NDArray[np.float32]:
+        """[sentences, new_tokens, prefix + past + new_tokens], 0 or MASKED.
+
+        Causal over the new rows; empty slots and padding are seen by no one (but a padded row by itself).
+        """
+        new, behind = self.new_tokens, self.prefix + self.past
+        seen = np.ones((len(self.held), new, behind + new), bool)
+        seen[:, :, self.prefix :] = self.held[:, None, :]
+        seen[:, :, behind:] &= np.tri(new, dtype=bool)
+        diagonal = np.arange(new)
+        seen[:, diagonal, behind + diagonal] = True
+        return np.where(seen, np.float32(0), np.float32(MASKED))
 
 
 class KeyValueCache:
@@ -61,7 +75,7 @@ class KeyValueCache:
         new = int(lengths.max())
         start = self._first_run(kept, past, new)
         assert start + new <= self.capacity, f"K/V cache: got {start} + {new} rows, expected at most {self.capacity}"
-        valid = np.zeros((len(prompts), past + new), bool)
+        held = np.zeros((len(prompts), past + new), bool)
         rows = np.zeros((len(prompts), new), np.int64)
         positions = np.zeros((len(prompts), new), np.int32)
         for sentence, (prompt, slots) in enumerate(zip(prompts, kept, strict=True)):
@@ -69,10 +83,10 @@ class KeyValueCache:
             rows[sentence, pad:] = prompt[len(slots) :]
             positions[sentence] = self.prefix + len(slots)
             positions[sentence, pad:] += np.arange(lengths[sentence], dtype=np.int32)
-            valid[sentence, slots] = True
-            valid[sentence, past + pad :] = True
+            held[sentence, slots] = True
+            held[sentence, past + pad :] = True
         past_positions = self._positions[:, :past].copy()
-        return Prefill(past, start, rows, lengths, positions, past_positions, self._mask(valid, past, new))
+        return Prefill(past, start, rows, lengths, positions, past_positions, held, self.prefix)
 
     def record(self, prefill: Prefill) -> None:
         """Enters the rows of `prefill`, which have been written."""
@@ -123,13 +137,3 @@ class KeyValueCache:
                 return slot + 1 - length
         start = past - run
         return start + -start % self.granule
-
-    def _mask(self, valid: NDArray[np.bool_], past: int, new: int) -> NDArray[np.float32]:
-        """Causal over the new rows; empty slots and padding are seen by no one (but a padded row by itself)."""
-        sentences = len(valid)
-        seen = np.ones((sentences, new, self.prefix + past + new), bool)
-        seen[:, :, self.prefix :] = valid[:, None, :]
-        seen[:, :, self.prefix + past :] &= np.tri(new, dtype=bool)
-        diagonal = np.arange(new)
-        seen[:, diagonal, self.prefix + past + diagonal] = True
-        return np.where(seen, np.float32(0), np.float32(MASKED))

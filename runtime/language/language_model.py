@@ -11,7 +11,7 @@ from glus_edge.runtime.bundle.token_embedding import TokenEmbedding
 from glus_edge.runtime.device.device import Array
 from glus_edge.runtime.language.conversation import Rows
 from glus_edge.runtime.language.image_tokens import ImageTokens
-from glus_edge.runtime.language.kv_cache import KeyValueCache, row_granule
+from glus_edge.runtime.language.kv_cache import KeyValueCache
 from glus_edge.runtime.language.prompt_inputs import PromptInputs
 from glus_edge.runtime.language.shared_prefix import SharedPrefix
 
@@ -43,12 +43,12 @@ class LanguageModel:
         head = (model.key_value_heads, model.head_width)
         self._engine, self._segment_token_id, self._shared = engine, segment_token_id, prefix
         self._version = prefix.version  # of the prefix the cached rows stand behind
-        self._cache = KeyValueCache(sentences, prefix.rows, capacity, row_granule(model, dtype, sentences))
+        self._cache = KeyValueCache(sentences, prefix.rows, capacity, prefix.call.granule(sentences))
         # token-major: a call's new rows lie straight behind the past ones, for any number of sentences; each layer's
         # rows begin at an aligned address. Zeros: a row that no sentence holds is masked, but NaN would show through.
         rows = capacity + -capacity % self._cache.granule
         self._past = device.zeros((model.language_layers, 2, rows, sentences, *head), dtype)
-        self._inputs = PromptInputs(engine, model, embedding, tokens, capacity * sentences, prefix.rows + capacity)
+        self._inputs = PromptInputs(engine, model, embedding, tokens, sentences, capacity, prefix.rows + capacity)
         self._segment_embedding = device.empty((sentences, model.segment_width), "float32")
         self._next_token = device.empty((sentences,), "int32")
 
@@ -90,13 +90,7 @@ class LanguageModel:
             self._cache.clear()
             self._version = self._shared.version
         prefill = self._cache.plan([prompt[self.prefix :] for prompt in prompts])
-        start, stop = prefill.start, prefill.start + prefill.new_tokens
-        caches, outputs = {}, {}
-        for layer in range(self._past.shape[0]):
-            for i, kind in enumerate(("key", "value")):
-                caches[f"prefix_{kind}_{layer}"] = self._shared.keys_or_values(layer, i)
-                caches[f"past_{kind}_{layer}"] = self._past[layer, i, : prefill.past]
-                outputs[f"new_{kind}_{layer}"] = self._past[layer, i, start:stop]
-        self._engine.run(self._inputs.engine_inputs(prefill) | caches, outputs | heads)
+        prefix = (self._shared.caches, self.prefix)
+        self._shared.call.run(self._inputs, prefill, prefix, self._past, self._past, prefill.start, heads)
         self._cache.record(prefill)
         return prefill.new_tokens

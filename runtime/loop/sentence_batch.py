@@ -4,7 +4,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glus_edge.runtime.language.cache_capacity import cache_capacity
-from glus_edge.runtime.language.kv_cache import row_granule
 from glus_edge.runtime.language.language_model import Answer, LanguageModel
 from glus_edge.runtime.language.prompts import Prompts
 from glus_edge.runtime.loop.shared_state import SharedState
@@ -22,7 +21,7 @@ class SentenceBatch:
         self.shared, self.texts, self.window_policy = shared, sentences, window_policy
         self.sentences = len(sentences)
         self.prompts = Prompts(sentences, manifest, shared.tokenizer)
-        granule = row_granule(manifest.model, engine.signature.inputs[0].dtype, self.sentences)
+        granule = shared.prefix.call.granule(self.sentences)
         needed = cache_capacity(
             self.prompts, self.sentences, shared.prefix.rows, granule, manifest.window, window_policy
         )

@@ -31,7 +31,12 @@ from glus_edge.runtime.onnx_rewrite.protobuf import (
 )
 
 CONTRIB = "com.microsoft"  # the domain of ONNX Runtime's own operators
-DATA_TYPES = {"float32": DataType.FLOAT, "uint8": DataType.UINT8, "int64": DataType.INT64}  # by numpy's names
+DATA_TYPES = {  # by numpy's names
+    "float32": DataType.FLOAT,
+    "float16": DataType.FLOAT16,
+    "uint8": DataType.UINT8,
+    "int64": DataType.INT64,
+}
 
 Attributes = Mapping[str, int | Sequence[int]]
 

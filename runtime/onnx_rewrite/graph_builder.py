@@ -48,8 +48,8 @@ class GraphBuilder:
     def model(self, name: str, inputs: Iterable[TensorSignature], outputs: Iterable[TensorSignature]) -> bytes:
         """The serialised model."""
         graph = [*self._fields, string(GraphProto.NAME, name)]
-        graph += [Field(GraphProto.INPUT, BYTES, _value_info(tensor)) for tensor in inputs]
-        graph += [Field(GraphProto.OUTPUT, BYTES, _value_info(tensor)) for tensor in outputs]
+        graph += [Field(GraphProto.INPUT, BYTES, value_info(tensor)) for tensor in inputs]
+        graph += [Field(GraphProto.OUTPUT, BYTES, value_info(tensor)) for tensor in outputs]
         return serialise(
             [
                 Field(ModelProto.IR_VERSION, VARINT, _IR_VERSION),
@@ -60,7 +60,8 @@ class GraphBuilder:
         )
 
 
-def _value_info(tensor: TensorSignature) -> bytes:
+def value_info(tensor: TensorSignature) -> bytes:
+    """An input or output of a graph; its type is one of DATA_TYPES."""
     shape = serialise(_message(TensorShapeProto.DIM, [_dimension(size)]) for size in tensor.shape)
     kind = [
         Field(TensorTypeProto.ELEM_TYPE, VARINT, DATA_TYPES[tensor.dtype]),

@@ -11,37 +11,46 @@ from glus_edge.runtime.utils.atomic_file import write_file
 class RuntimeCache:
     """Kernels that TensorRT for RTX compiled for this GPU when an engine first ran: without them every start does so."""
 
-    def __init__(self, cache: Any, path: Path | None) -> None:
-        self.cache, self._path = cache, path
+    def __init__(self, tensorrt: TensorRt, engine: Any, path: Path | None) -> None:
+        """`path`: where they are kept; None: nowhere."""
+        self.config = engine.create_runtime_config()
+        self.config.set_execution_context_allocation_strategy(
+            tensorrt.api.ExecutionContextAllocationStrategy.USER_MANAGED
+        )
+        # kernels for these shapes at once: a fallback that is exchanged later would stay in a graph captured before
+        eager = tensorrt.api.DynamicShapesKernelSpecializationStrategy.EAGER
+        self.config.dynamic_shapes_kernel_specialization_strategy = eager
+        self._cache, self._path = self.config.create_runtime_cache(), path
+        self.config.set_runtime_cache(self._cache)
         self._stored = path.read_bytes() if path is not None and path.is_file() else b""
-        if self._stored and not cache.deserialize(self._stored):
+        if self._stored and not self._cache.deserialize(self._stored):
             self._stored = b""  # of another GPU, driver or version: TensorRT compiles anew, and `save` replaces it
 
     def save(self) -> None:
         """Writes what has been compiled, if that is new and the bundle is not read-only. OutputError: a full disk."""
         if self._path is None or not os.access(self._path.parent, os.W_OK):
             return
-        content = bytes(memoryview(self.cache.serialize()))
+        content = bytes(memoryview(self._cache.serialize()))
         if content != self._stored:
             write_file(self._path, content)
             self._stored = content
 
 
-def create_context(
-    tensorrt: TensorRt, engine: Any, runtime_cache: Path | None = None
-) -> tuple[Any, RuntimeCache | None]:
-    """A context (None: no memory for it) whose scratch memory the caller gives, and its cache of compiled kernels.
+class Context:
+    """An execution context, and what it has been told."""
 
-    Without memory of the caller's TensorRT for RTX allocates in every run, which no stream can capture. TensorRT
-    compiles no kernels when it runs and has no cache.
+    def __init__(self, made: Any) -> None:
+        self.made = made
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.addresses: dict[str, int] = {}
+        self.scratch = 0  # address
+
+
+def create_context(tensorrt: TensorRt, engine: Any, kernels: RuntimeCache | None) -> Any:
+    """A context whose scratch memory the caller gives; None: no memory for it.
+
+    Without memory of the caller's TensorRT for RTX allocates in every run, which no stream can capture. TensorRT compiles
+    no kernels when it runs, and has none to keep.
     """
     managed = tensorrt.api.ExecutionContextAllocationStrategy.USER_MANAGED
-    if tensorrt.library != "tensorrt-rtx":
-        return engine.create_execution_context(managed), None
-    config = engine.create_runtime_config()
-    config.set_execution_context_allocation_strategy(managed)
-    # kernels for these shapes at once: a fallback that is exchanged later would stay in a graph captured before
-    config.dynamic_shapes_kernel_specialization_strategy = tensorrt.api.DynamicShapesKernelSpecializationStrategy.EAGER
-    cache = RuntimeCache(config.create_runtime_cache(), runtime_cache)
-    config.set_runtime_cache(cache.cache)
-    return engine.create_execution_context(config), cache
+    return engine.create_execution_context(managed if kernels is None else kernels.config)

@@ -8,13 +8,13 @@ from glus_edge.runtime.device.cuda_api import Cuda
 from glus_edge.runtime.device.cuda_stream import CudaStream
 from glus_edge.runtime.errors import EngineError
 
-Key = tuple[int, ...]  # addresses of an engine's tensors, in the order of their names
+Key = tuple[int, ...]  # number of the engine's context, and addresses of its tensors in the order of their names
 
 _MOST_GRAPHS = 32  # of one engine; beyond that the oldest goes
 
 
 class CudaGraphs:
-    """Graphs of one shape; whoever changes shapes clears it."""
+    """Graphs of one shape for each context; whoever changes its shapes clears its graphs."""
 
     def __init__(self, cuda: Cuda, stream: CudaStream, enabled: bool) -> None:
         self.failure = ""  # why runs are not replayed although they should be
@@ -51,10 +51,11 @@ class CudaGraphs:
             self._drop(next(iter(self._graphs)))
         self._graphs[key] = None
 
-    def clear(self) -> None:
-        """Gives all graphs back, when they are done."""
+    def clear(self, context: int | None = None) -> None:
+        """Gives the graphs of a context back, or all, when they are done."""
         for key in list(self._graphs):
-            self._drop(key)
+            if context in (None, key[0]):
+                self._drop(key)
 
     def _drop(self, key: Key) -> None:
         graph = self._graphs.pop(key)

@@ -16,23 +16,24 @@ from glus_edge.runtime.device.cuda_stream import MAIN
 from glus_edge.runtime.device.device import ALIGNMENT, Array
 from glus_edge.runtime.device.open_cuda import open_cuda
 from glus_edge.runtime.errors import EngineError
-from glus_edge.runtime.pixels.preprocess_graph import graph_signature
 from glus_edge.runtime.pixels.tower_inputs import DeviceTowerInputs, TowerInputs
-from glus_edge.runtime.tensorrt.context import create_context
+from glus_edge.runtime.tensorrt.context import Context, RuntimeCache, create_context
 from glus_edge.runtime.tensorrt.cuda_graphs import CudaGraphs
+from glus_edge.runtime.tensorrt.graphs import engine_signature
 from glus_edge.runtime.tensorrt.library import TensorRt, create, load_tensorrt, tensor_types
-from glus_edge.runtime.tensorrt.plan import profile_shape
+from glus_edge.runtime.tensorrt.plan import context_count, context_index, profile_shape
 from glus_edge.runtime.tensorrt.store import EngineStore
 
 # The image encoder needs nothing of the language model: on its own stream the two overlap.
 STREAMS = {"image_encoder": "image", "sam_preprocess": "image"}
-# Graphs whose shapes and addresses recur. The language model's do not: its cache grows from frame to frame.
+# Graphs whose shapes and addresses recur.
 CAPTURED = frozenset(
     {
         "clip_preprocess",
         "sam_preprocess",
         "clip_encoder",
         "image_encoder",
+        "language_model",
         "memory_attention",
         "mask_decoder",
         "memory_encoder",
@@ -54,7 +55,7 @@ class TensorRtOptions:
 
 
 class TensorRtEngine:
-    """One deserialised plan with one execution context."""
+    """One deserialised plan, with an execution context for each size of its own."""
 
     def __init__(
         self,
@@ -83,23 +84,28 @@ class TensorRtEngine:
                 f"{tensorrt.messages.first_error()}; build it again on this machine"
             )
         self._check_interface()
-        self._context, self._runtime_cache = create_context(tensorrt, self._engine, runtime_cache)
-        if self._context is None:
-            raise EngineError(
-                f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, or "
-                "build with smaller limits"
-            )
+        self._contexts: list[Context] = []
+        rtx = tensorrt.library == "tensorrt-rtx"
+        self._kernels = RuntimeCache(tensorrt, self._engine, runtime_cache) if rtx else None
+        for _ in range(context_count(signature)):
+            made = create_context(tensorrt, self._engine, self._kernels)
+            if made is None:
+                raise EngineError(
+                    f"{name}: no memory for the engine's context: {tensorrt.messages.first_error()}; free device memory, "
+                    "or build with smaller limits"
+                )
+            self._contexts.append(Context(made))
         self.graphs = CudaGraphs(device.cuda, self.stream, cuda_graphs and device.cuda.has_graphs and name in CAPTURED)
-        self._scratch: SharedScratch | None = device.scratch(self.stream)
-        self._scratch_address = 0
-        self._set_scratch()
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._addresses: dict[str, int] = {}
+        self._scratch: SharedScratch = device.scratch(self.stream)
+        self._scratch.reserve(int(self._engine.device_memory_size_v2))  # or there is no memory for it later
         self._unwanted: dict[str, CudaArray] = {}  # where outputs go that the caller does not ask for
 
     def run(self, inputs: Mapping[str, Array], outputs: Mapping[str, Array]) -> None:
         """See Engine. Returns when the work is enqueued: `device.read` waits for it."""
-        self._check_limits(check_tensors(self.name, self.signature, inputs, outputs))
+        sizes = check_tensors(self.name, self.signature, inputs, outputs)
+        self._check_limits(sizes)
+        size = context_index(self.signature, sizes)
+        context = self._contexts[size]
         arrays = {name: cuda_array(array) for name, array in (*inputs.items(), *outputs.items())}
         for tensor in self.signature.outputs:
             if tensor.name not in arrays:
@@ -111,64 +117,69 @@ class TensorRtEngine:
                     "requires; this model's rows are too narrow for it: use --backend onnxruntime"
                 )
         self.device.use(arrays.values(), self.stream)
-        self._set_shapes({tensor.name: arrays[tensor.name].shape for tensor in self.signature.inputs})
-        self._set_scratch()
+        shapes = {tensor.name: arrays[tensor.name].shape for tensor in self.signature.inputs}
+        self._set_shapes(context, size, shapes)
+        self._set_scratch(context)
         # by name: callers need not name tensors in the same order every time
-        key = tuple(arrays[name].address for name in sorted(arrays))
+        key = (size, *(arrays[name].address for name in sorted(arrays)))
         if self.graphs.launch(key):
             return
-        self._set_addresses(arrays)
-        if not self.graphs.capture(key, self._enqueue):
-            self._enqueue()
+        self._set_addresses(context, arrays)
+
+        def enqueue() -> None:
+            self._enqueue(context)
+
+        if not self.graphs.capture(key, enqueue):
+            enqueue()
             self.graphs.observe(key)
 
     def close(self) -> None:
-        """Waits for the stream, then releases graphs, context and engine in that order. A second time does nothing."""
-        if self._context is None:
+        """Waits for the stream, then releases graphs, contexts and engine in that order. A second time does nothing."""
+        if not self._contexts:
             return
         self.stream.synchronise()
         self.graphs.clear()
         self._unwanted.clear()
-        self._scratch = None
-        if self._runtime_cache is not None:
-            self._runtime_cache.save()
-        self._context = self._runtime_cache = self._engine = self._runtime = None
+        del self._scratch
+        if self._kernels is not None:
+            self._kernels.save()
+        self._contexts.clear()
+        self._kernels = self._engine = self._runtime = None
 
-    def _enqueue(self) -> None:
+    def _enqueue(self, context: Context) -> None:
         before = len(self._tensorrt.messages.errors)
-        if not self._context.execute_async_v3(self.stream.handle):
+        if not context.made.execute_async_v3(self.stream.handle):
             raise EngineError(
                 f"{self.name}: TensorRT failed: {self._tensorrt.messages.first_error(before)}; build the engine again"
             )
 
-    def _set_shapes(self, shapes: dict[str, tuple[int, ...]]) -> None:
+    def _set_shapes(self, context: Context, size: int, shapes: dict[str, tuple[int, ...]]) -> None:
         """A captured graph holds for the shapes it was captured with: other shapes drop it."""
-        if shapes == self._shapes:
+        if shapes == context.shapes:
             return
-        self.graphs.clear()
+        self.graphs.clear(size)
         for name, shape in shapes.items():
-            if self._shapes.get(name) != shape and not self._context.set_input_shape(name, shape):
-                self._shapes = {}
+            if context.shapes.get(name) != shape and not context.made.set_input_shape(name, shape):
+                context.shapes = {}
                 raise EngineError(f"{self.name}.{name}: TensorRT refused shape {list(shape)}; build the engine again")
-        self._shapes = shapes
+        context.shapes = shapes
 
-    def _set_scratch(self) -> None:
+    def _set_scratch(self, context: Context) -> None:
         """Engines of a stream share their scratch memory: where a larger one opened since, it is elsewhere."""
         size = int(self._engine.device_memory_size_v2)
-        assert self._scratch is not None, f"{self.name}: is closed"
         block = self._scratch.reserve(size)
-        if block.address != self._scratch_address:
+        if block.address != context.scratch:
             self.graphs.clear()
-            self._context.set_device_memory(block.address, block.nbytes)
-            self._scratch_address = block.address
+            context.made.set_device_memory(block.address, block.nbytes)
+            context.scratch = block.address
 
-    def _set_addresses(self, arrays: Mapping[str, CudaArray]) -> None:
+    def _set_addresses(self, context: Context, arrays: Mapping[str, CudaArray]) -> None:
         for name, array in arrays.items():
-            if self._addresses.get(name) == array.address:
+            if context.addresses.get(name) == array.address:
                 continue
-            if not self._context.set_tensor_address(name, array.address):
+            if not context.made.set_tensor_address(name, array.address):
                 raise EngineError(f"{self.name}.{name}: TensorRT refused the address; build the engine again")
-            self._addresses[name] = array.address
+            context.addresses[name] = array.address
 
     def _sink(self, tensor: TensorSignature) -> CudaArray:
         """TensorRT wants an address for every output."""
@@ -235,7 +246,7 @@ class TensorRtBackend:
         return TensorRtEngine(
             tensorrt,
             graph,
-            graph_signature(self._bundle, graph, record.key.limits),
+            engine_signature(self._bundle, graph, record.key.limits),
             mapped_plan(path),
             self.device,
             cuda_graphs=self._options.cuda_graphs,

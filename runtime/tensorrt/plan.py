@@ -1,6 +1,7 @@
 """One TensorRT plan from one ONNX graph: strongly typed, its optimisation profile taken from the graph's signature."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,9 +77,10 @@ def _compiled(
         config.set_memory_pool_limit(api.MemoryPoolType.WORKSPACE, settings.workspace_mib << 20)
     if settings.compute_capability:
         _set_target(tensorrt, config, settings.compute_capability)
-    config.add_optimization_profile(_profile(builder, signature))
     if tensorrt.messages.details is not None:
         config.profiling_verbosity = api.ProfilingVerbosity.DETAILED
+    # One profile for all sizes: TensorRT for RTX keeps the weights once for each.
+    config.add_optimization_profile(_profile(builder, signature))
     if monitor is not None:
         config.progress_monitor = progress_monitor(api, monitor)
     cache = _timing_cache(tensorrt, config, timing_cache)
@@ -86,13 +88,31 @@ def _compiled(
     data = builder.build_serialized_network(network, config)
     build_s = time.perf_counter() - start
     if data is None:
-        raise EngineError(
-            f"{path}: {tensorrt.library} {tensorrt.version} cannot compile it: {tensorrt.messages.first_error()}; "
-            "export the bundle again, or use --backend onnxruntime"
-        )
+        reason = tensorrt.messages.first_error()
+        mend = "export the bundle again, or use --backend onnxruntime"
+        if "memory" in reason.lower():
+            mend = (
+                "free memory of the device, or build with smaller limits (--sentences, --past-tokens, --new-tokens); "
+                "`glus-edge doctor --bundle BUNDLE` says what a bundle needs"
+            )
+        raise EngineError(f"{path}: {tensorrt.library} {tensorrt.version} cannot compile it: {reason}; {mend}")
     if cache is not None and timing_cache is not None:
         _save(config.get_timing_cache(), timing_cache)
     return Plan(data, int(network.num_layers), parse_s, build_s)
+
+
+def context_count(signature: GraphSignature) -> int:
+    """One, or one for each size where a dimension has only some."""
+    return max([1, *(len(axis.sizes) for axis in signature.axes.values())])
+
+
+def context_index(signature: GraphSignature, sizes: Mapping[str, int]) -> int:
+    """Which context runs these sizes."""
+    for name, axis in signature.axes.items():
+        if axis.sizes and name in sizes:
+            assert sizes[name] in axis.sizes, f"{name}: got {sizes[name]}, expected one of {axis.sizes}"
+            return axis.sizes.index(sizes[name])
+    return 0
 
 
 def profile_shape(tensor: TensorSignature, signature: GraphSignature, bound: str) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from glus_edge.runtime.bundle.bundle import Bundle, sha256
 from glus_edge.runtime.bundle.signatures import Limits
 from glus_edge.runtime.errors import BundleError, EngineError
-from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS, graph_signature, preprocess_graph
+from glus_edge.runtime.tensorrt.graphs import engine_graph_sha256
 from glus_edge.runtime.tensorrt.precision_search import Candidate
 from glus_edge.runtime.utils.abandoned import remove_abandoned
 from glus_edge.runtime.utils.regular_file import read_regular
@@ -26,7 +26,7 @@ class EngineKey:
     """Everything an engine depends on; a change of any of it means another engine."""
 
     graph: str
-    onnx_sha256: str
+    onnx_sha256: str  # of the graph it was compiled from
     weights_sha256: str  # of the external weights, '' without
     library: str  # 'tensorrt' or 'tensorrt-rtx'
     library_version: str
@@ -83,14 +83,10 @@ def engine_key(
     bundle: Bundle, graph: str, library: str, library_version: str, gpu: str, limits: Limits, **settings: int
 ) -> EngineKey:
     """The key of a graph's engine for a library, a device and the largest session it must serve."""
-    if graph in PREPROCESS_GRAPHS:
-        content = preprocess_graph(graph, graph_signature(bundle, graph))
-        return EngineKey(
-            graph, hashlib.sha256(content).hexdigest(), "", library, library_version, gpu, limits, **settings
-        )
-    entry = bundle.manifest.graphs[graph]
-    weights = entry.data.sha256 if entry.data is not None else ""
-    return EngineKey(graph, entry.graph.sha256, weights, library, library_version, gpu, limits, **settings)
+    entry = bundle.manifest.graphs.get(graph)  # None: a graph that makes pixels
+    weights = entry.data.sha256 if entry is not None and entry.data is not None else ""
+    content = engine_graph_sha256(bundle, graph)
+    return EngineKey(graph, content, weights, library, library_version, gpu, limits, **settings)
 
 
 class EngineStore:

@@ -106,14 +106,14 @@ class CudaDouble:
         self.check(source, size_bytes)
         self._copy("on_device", target, source, size_bytes, stream)
 
-    def copy_rows_on_device(self, target, source, row_bytes, rows, pitch, stream):
-        assert pitch >= row_bytes
-        self.check(source, (rows - 1) * pitch + row_bytes)
-        self.check(target, rows * row_bytes)
+    def copy_rows_on_device(self, target, target_pitch, source, source_pitch, row_bytes, rows, stream):
+        assert min(source_pitch, target_pitch) >= row_bytes
+        self.check(source, (rows - 1) * source_pitch + row_bytes)
+        self.check(target, (rows - 1) * target_pitch + row_bytes)
 
         def copy():
             for row in range(rows):
-                ctypes.memmove(target + row * row_bytes, source + row * pitch, row_bytes)
+                ctypes.memmove(target + row * target_pitch, source + row * source_pitch, row_bytes)
 
         self.copies.count("on_device", row_bytes * rows)
         self.enqueue("on_device", stream, copy)

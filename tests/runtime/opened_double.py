@@ -36,9 +36,9 @@ class Opened:
     def masks(self, sentences, **settings):
         return [result.masks for result in self.segmenter.segment(golden.FRAMES, sentences, **settings)]
 
-    def frames(self, sentences):
+    def frames(self, sentences, **settings):
         """Log and copies of each frame."""
-        for _ in self.segmenter.segment(golden.FRAMES, sentences):
+        for _ in self.segmenter.segment(golden.FRAMES, sentences, **settings):
             yield self.cuda.log, self.cuda.copies
             self.cuda.log.clear()
             self.cuda.copies.clear()

@@ -84,10 +84,12 @@ class Builder:
             if not all(steps):
                 self.logger.log(Api.ILogger.Severity.ERROR, "cancelled")
                 return None
-        assert set(config.profile.shapes) == {tensor.name for tensor in network.inputs}
+        for profile in config.profiles:
+            assert set(profile.shapes) == {tensor.name for tensor in network.inputs}
         # like a real plan, it outlives the graph's file (external weights apart)
         graph = base64.b64encode(Path(network.path).read_bytes()).decode()
-        return json.dumps({"path": network.path, "graph": graph, "profile": config.profile.shapes}).encode()
+        profiles = [profile.shapes for profile in config.profiles]
+        return json.dumps({"path": network.path, "graph": graph, "profiles": profiles}).encode()
 
 
 class Network:
@@ -106,7 +108,7 @@ class Network:
 
 class Config:
     def __init__(self):
-        self.cleared, self.profile, self.progress_monitor, self.builder_optimization_level = set(), None, None, None
+        self.cleared, self.profiles, self.progress_monitor, self.builder_optimization_level = set(), [], None, None
         self.cache = None
 
     def clear_flag(self, flag):
@@ -117,7 +119,7 @@ class Config:
         assert size > 0
 
     def add_optimization_profile(self, profile):
-        self.profile = profile
+        self.profiles.append(profile)
 
     def create_timing_cache(self, stored):
         return SimpleNamespace(serialize=lambda: b"timings", stored=stored)
@@ -182,7 +184,7 @@ class Runtime:
 
 class EngineDouble:
     def __init__(self, api, plan):
-        self.api, self.path, self.profile = api, plan["path"], plan["profile"]
+        self.api, self.path, self.profiles = api, plan["path"], plan["profiles"]
         self.graph = base64.b64decode(plan["graph"])
         self.session = _session(self.graph, str(Path(self.path).parent))
         self.inputs, self.outputs = (list(group()) for group in _io(self.session))
@@ -244,11 +246,12 @@ class KernelCache:
 class ContextDouble:
     def __init__(self, engine, kernels=None):
         self.engine, self.cuda, self.kernels = engine, engine.api.cuda, kernels
-        self.scratch, self.compiled = None, 0
+        self.scratch, self.compiled, self.calls = None, 0, 0
         self.shapes, self.addresses, self.settled, self.runs = {}, {}, False, 0
 
     def set_input_shape(self, name, shape):
-        minimum, _, maximum = self.engine.profile[name]
+        self.calls += 1
+        minimum, _, maximum = self.engine.profiles[0][name]
         if not all(low <= size <= high for low, size, high in zip(minimum, shape, maximum, strict=True)):
             return False
         self.settled = self.settled and self.shapes.get(name) == shape
@@ -256,17 +259,20 @@ class ContextDouble:
         return True
 
     def set_tensor_address(self, name, address):
+        self.calls += 1
         assert address, f"{name}: a null address"
         assert address % ALIGNMENT == 0, f"{name}: not aligned"
         self.addresses[name] = address
         return True
 
     def set_device_memory(self, address, size):
+        self.calls += 1
         assert address % ALIGNMENT == 0
         assert size >= self.engine.device_memory_size_v2
         self.scratch = (address, self.engine.device_memory_size_v2)
 
     def execute_async_v3(self, stream):
+        self.calls += 1
         assert stream, "never the default stream"
         engine = self.engine
         assert set(self.shapes) == {tensor.name for tensor in engine.inputs}, "shapes are missing"

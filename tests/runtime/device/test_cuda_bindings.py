@@ -20,6 +20,8 @@ MODULE = "glus_edge.runtime.device.cuda_bindings"
 class Error(Enum):
     cudaSuccess = 0  # noqa: N815 - the library's names
     cudaErrorInvalidValue = 1  # noqa: N815
+    cudaErrorMemoryAllocation = 2  # noqa: N815
+    cudaErrorDevicesUnavailable = 46  # noqa: N815
     cudaErrorInsufficientDriver = 35  # noqa: N815
 
 
@@ -109,7 +111,7 @@ def test_without_a_usable_driver_it_is_one_line(without_driver):
 
 
 def test_build_says_in_one_line_that_there_is_no_usable_driver(without_driver, monkeypatch, capsys):
-    monkeypatch.setattr(build, "load_tensorrt", lambda library: tensorrt_double(CudaDouble()))
+    monkeypatch.setattr(build, "load_tensorrt", lambda library, **_: tensorrt_double(CudaDouble()))
     assert main(["build", str(shipped_bundle()), "--no-gate"]) == 2
     assert capsys.readouterr().err.splitlines() == [f"glus-edge: error: {without_driver}; see `glus-edge doctor`"]
 
@@ -125,6 +127,25 @@ def test_a_call_that_fails_names_itself(runtime):
     runtime.failing["cudaMalloc"] = Error.cudaErrorInvalidValue
     with pytest.raises(EngineError, match="CUDA cudaMalloc: got cudaErrorInvalidValue"):
         cuda.allocate(1)
+
+
+def test_memory_that_is_not_there_is_one_line_with_what_would_fit(runtime):
+    cuda = opened()
+    runtime.failing["cudaMalloc"], runtime.answers["cudaMemGetInfo"] = (
+        Error.cudaErrorMemoryAllocation,
+        (10**9, 24 << 30),
+    )
+    with pytest.raises(
+        EngineError, match=r"request for 3000.0 MB, expected at most the 1000.0 MB that are free of 25.8 GB"
+    ):
+        cuda.allocate(3 * 10**9)
+    assert runtime.called[-2][0] == "cudaGetLastError", "or the next call would fail for it"
+
+
+def test_a_gpu_that_another_process_has_for_itself_is_one_line(runtime):
+    runtime.failing["cudaSetDevice"] = Error.cudaErrorDevicesUnavailable
+    with pytest.raises(EngineError, match="another process has it for itself: wait until that ends"):
+        opened()
 
 
 def test_another_librarys_stream_is_waited_for_by_the_device(runtime):

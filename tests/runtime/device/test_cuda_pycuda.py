@@ -20,6 +20,9 @@ class Driver(types.ModuleType):
     class Error(Exception):
         pass
 
+    class MemoryError(Error):
+        pass
+
     def __init__(self):
         super().__init__("pycuda.driver")
         self.log, self.blocks = [], {}
@@ -199,7 +202,7 @@ def test_memory_streams_and_events_are_pycudas(pycuda):
     cuda.synchronise(stream)
     assert np.array_equal(back, host)
     dense = cuda.allocate(12)
-    cuda.copy_rows_on_device(dense, address, 6, 2, 16, stream)
+    cuda.copy_rows_on_device(dense, 6, address, 16, 6, 2, stream)
     cuda.copy_to_host(back.ctypes.data, dense, 12, stream)
     assert back[:12].tolist() == [0, 1, 2, 3, 4, 5, 16, 17, 18, 19, 20, 21]
     for block in (address, dense):
@@ -211,6 +214,17 @@ def test_memory_streams_and_events_are_pycudas(pycuda):
         cuda.destroy_stream(handle)
     assert driver.log.count("free") == 2
     assert "wait" in driver.log
+
+
+def test_memory_that_is_not_there_is_one_line_with_what_would_fit(pycuda, monkeypatch):
+    cuda, driver = pycuda
+
+    def mem_alloc(size):
+        raise driver.MemoryError("cuMemAlloc failed: out of memory")
+
+    monkeypatch.setattr(driver, "mem_alloc", mem_alloc)
+    with pytest.raises(EngineError, match=r"request for 9000.0 MB, expected at most the 8589.9 MB that are free"):
+        cuda.allocate(9 * 10**9)
 
 
 def test_another_librarys_stream_is_waited_for_by_the_host(pycuda):

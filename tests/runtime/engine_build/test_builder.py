@@ -27,7 +27,7 @@ from glus_edge.runtime.pixels.preprocess_graph import PREPROCESS_GRAPHS
 from glus_edge.runtime.tensorrt.plan import BuildSettings
 from glus_edge.runtime.tensorrt.store import FOLDER, RECORD, EngineStore
 from tests.runtime.cuda_double import CudaDouble
-from tests.runtime.tensorrt_double import tensorrt_double
+from tests.runtime.tensorrt_double import Builder, tensorrt_double
 
 pytestmark = pytest.mark.torch  # the bundle is exported first
 
@@ -85,7 +85,7 @@ def test_what_passes_is_kept_and_reported(bundle, gate):
 
 def test_a_full_disk_is_one_line(monkeypatch, capsys):
     cuda = CudaDouble()
-    monkeypatch.setattr(command, "load_tensorrt", lambda library: tensorrt_double(cuda))
+    monkeypatch.setattr(command, "load_tensorrt", lambda library, **_: tensorrt_double(cuda))
     monkeypatch.setattr(command, "open_cuda", lambda: cuda)
 
     def full(*arguments):
@@ -281,6 +281,17 @@ def test_a_record_that_points_elsewhere_or_has_another_key_is_not_believed(bundl
     path.write_text(json.dumps(record))
     with pytest.raises(BundleError, match=r"engine.json: got the file .* and the key .*; delete "):
         EngineStore(bundle).records()
+
+
+def test_a_compiler_without_memory_is_one_line_that_says_what_to_make_smaller(bundle, monkeypatch):
+    def build_serialized_network(builder, network, config):
+        builder.logger.log(1, "Requested size was 9000000000 bytes: out of memory")
+
+    monkeypatch.setattr(Builder, "build_serialized_network", build_serialized_network)
+    cuda = CudaDouble()
+    with pytest.raises(EngineError, match=r"out of memory; free memory of the device, or build with smaller limits"):
+        list(build_engines(a_build(bundle, cuda), cuda, None, ("memory_encoder",)))
+    assert not list(bundle.glob("engines/*/engine.json"))
 
 
 def test_nan_never_passes():

@@ -48,13 +48,14 @@ def test_every_query_sees_exactly_the_rows_before_it_in_its_prompt(batch):
         cache.drop_leading(drops)
         brute.drop(drops)
         prefill = cache.plan([np.array(prompt, np.int64) for prompt in prompts])
+        masks = prefill.attention_mask()
         cache.record(prefill)
         before = [dict(slots) for slots in brute.slots]
         brute.write(prefill)
         for b, prompt in enumerate(prompts):
             pad = prefill.new_tokens - int(prefill.lengths[b])
             for i in range(pad, prefill.new_tokens):
-                mask = prefill.attention_mask[b, i]
+                mask = masks[b, i]
                 assert (mask[:PREFIX] == 0).all()
                 seen = [before[b][slot] for slot in range(prefill.past) if mask[PREFIX + slot] == 0]
                 seen += [
@@ -67,7 +68,7 @@ def test_every_query_sees_exactly_the_rows_before_it_in_its_prompt(batch):
                 assert sorted(seen, key=lambda entry: entry[1]) == expected
             assert int(prefill.positions[b, -1]) == PREFIX + len(prompt) - 1
             for slot in range(prefill.past):
-                if prefill.attention_mask[b, -1, PREFIX + slot] == 0:
+                if masks[b, -1, PREFIX + slot] == 0:
                     assert prefill.past_positions[b, slot] == before[b][slot][1]
                     assert not prefill.start <= slot < prefill.start + prefill.new_tokens  # never written while read
 
@@ -80,7 +81,7 @@ def test_no_row_of_the_mask_is_empty_so_that_a_softmax_is_never_undefined(batch)
         cache.drop_leading(drops)
         prefill = cache.plan([np.array(prompt, np.int64) for prompt in prompts])
         cache.record(prefill)
-        assert (prefill.attention_mask == 0).any(axis=-1).all()
+        assert (prefill.attention_mask() == 0).any(axis=-1).all()
         assert (
             prefill.start <= prefill.past
         )  # slots are filled from 0 without gaps: none is read that was never written

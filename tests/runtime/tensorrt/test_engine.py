@@ -81,12 +81,15 @@ def test_rows_too_narrow_for_tensorrts_alignment_are_spaced_out(golden_bundle_fp
 def test_nothing_is_copied_between_engines_but_image_tokens_and_the_answer(built):
     model = Bundle.open(built).manifest.model
     image_bytes, embedding_bytes = model.image_tokens * model.language_width * 4, model.segment_width * 4
+    cached_row_bytes = 2 * model.language_layers * model.key_value_heads * model.head_width * 4
     steady = list(recorded(Opened(built), ["a thing"]))[6:]
     for _, copies in steady:
-        # exact policy: the window's four question images, and the answer, which later frames may use again. Rows of keys
-        # and values, memory slots, features and masks are written where the next engine reads them.
-        assert copies["on_device"] == 5
-        assert copies["on_device_bytes"] == 4 * image_bytes + embedding_bytes
+        # exact policy: the window's four question images, the new rows of keys and values into the past, and the answer,
+        # which later frames may use again. Memory slots, features and masks are written where the next engine reads them.
+        assert copies["on_device"] == 6
+        rows, row_bytes = divmod(copies["on_device_bytes"] - 4 * image_bytes - embedding_bytes, cached_row_bytes)
+        assert rows > 4 * model.image_tokens, "four turns, each an image and its text"
+        assert row_bytes == 0
         # next_token, and the mask logits with their three scores
         assert copies["to_host"] == 5
 
@@ -122,6 +125,29 @@ def test_recurring_shapes_are_captured_once_and_replayed(built):
     assert captures < sum(replays)
     # a second run at other shapes drops what was captured; the double refuses to capture what was not run once
     opened.masks(["a thing", "another"])
+
+
+def test_the_language_model_is_a_graph_replayed_at_every_step_from_the_third(built):
+    opened = Opened(built)
+    language = [context for context in opened.tensorrt.api.contexts if ".language_model." in context.engine.path]
+    assert len(language) == 3
+    calls = [0]
+    for log, copies in opened.frames(["a thing"], policy="window"):
+        calls.append(sum(context.calls for context in language))
+        step = len(calls) - 1
+        # a step that is not replayed: 5 shapes, 8 addresses, the scratch memory, the run, and a capture of it
+        assert calls[-1] - calls[-2] <= (20 if step > 1 else 40), "the first reads the shared prefix too"
+        runs = sum(context.runs for context in language)
+        assert runs <= 2, "once for the shared prefix, once for the first step; all others are captured or replayed"
+        if step > 2:
+            assert calls[-1] == calls[-2]
+            assert sum(call == "launch" for call, _ in log) >= 5, "both towers and their pixels, and this"
+            frame = (
+                golden.META["frame_height"] * golden.META["frame_width"] * 3
+            )  # two may come at once: they are read ahead
+            width = Bundle.open(built).manifest.model.language_width
+            assert copies.to_device_bytes % frame <= 64 * width * 4, "text rows and positions; no mask, no cache"
+    assert not opened.segmenter._engines.language_model.graphs.failure
 
 
 def test_memory_goes_back_when_a_run_ends(built):
@@ -249,9 +275,9 @@ def test_engines_of_a_stream_share_their_scratch_memory(built):
     ]
     main = [context for context in contexts if context not in image]
     assert len(image) == 2
-    assert len(main) == 6
+    assert len(main) == 8  # three of them the language model's, one for each size of new rows
     for group in (image, main):
-        assert len({context.scratch[0] for context in group}) == 1
+        assert len({context.scratch[0] for context in group if context.runs}) == 1
     assert image[0].scratch[0] != main[0].scratch[0]
 
 
@@ -259,10 +285,10 @@ def test_an_engine_whose_scratch_memory_moved_is_captured_anew(built):
     opened = Opened(built)
     wanted = opened.masks(["a thing"])
     device = opened.backend.device
-    before = {context.scratch[0] for context in opened.tensorrt.api.contexts}
+    before = {context.scratch[0] for context in opened.tensorrt.api.contexts if context.runs}
     larger = [device.scratch(device.stream(stream)).reserve(1 << 20) for stream in ("main", "image")]
     assert all(np.array_equal(a, b) for a, b in zip(opened.masks(["a thing"]), wanted, strict=True))
-    after = {context.scratch[0] for context in opened.tensorrt.api.contexts}
+    after = {context.scratch[0] for context in opened.tensorrt.api.contexts if context.runs}
     assert after == {block.address for block in larger}
     assert before.isdisjoint(after)
 
