@@ -149,7 +149,7 @@ def _frames(
         if warning is not None:
             print(f"{source.name}: {warning}", file=sys.stderr)
         try:
-            _print(stream_line(arrival, result, latency_ms, passed_over))
+            _print(stream_line(arrival, result, latency_ms, passed_over, session.sentences))
         finally:  # the overlay has every frame that counts, whether or not its line had a reader
             if drawn is not None:
                 drawn.put(

@@ -22,9 +22,14 @@ def stream_record(arrival: LiveFrame, result: FrameResult, latency_ms: float, pa
     return {**record, "latency_ms": round(latency_ms, 2), "passed_over": passed_over, "gaps": gaps}
 
 
-def stream_line(arrival: LiveFrame, result: FrameResult, latency_ms: float, passed_over: int) -> str:
-    """`stream_record` as a line of JSON, without its line break."""
-    return json.dumps(stream_record(arrival, result, latency_ms, passed_over), allow_nan=False)
+def stream_line(
+    arrival: LiveFrame, result: FrameResult, latency_ms: float, passed_over: int, texts: tuple[str, ...]
+) -> str:
+    """`stream_record` as a line of JSON, without its line break; each sentence with its text."""
+    record = stream_record(arrival, result, latency_ms, passed_over)
+    for sentence, text in zip(record["sentences"], texts, strict=True):
+        sentence["text"] = text
+    return json.dumps(record, allow_nan=False)
 
 
 class Percentiles(NamedTuple):

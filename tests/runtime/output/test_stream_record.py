@@ -20,7 +20,7 @@ def arrival(number: int = 7) -> LiveFrame:
 def test_a_line_holds_every_sentences_box_in_pixels() -> None:
     mask = np.zeros((4, 6), np.bool_)
     mask[1:3, 2:5] = True
-    document = json.loads(stream_line(arrival(), result(mask, np.zeros_like(mask)), 12.3456, 2))
+    document = json.loads(stream_line(arrival(), result(mask, np.zeros_like(mask)), 12.3456, 2, ("a", "b")))
     assert (document["index"], document["time_s"], document["latency_ms"], document["passed_over"]) == (
         7,
         0.28,
@@ -30,11 +30,12 @@ def test_a_line_holds_every_sentences_box_in_pixels() -> None:
     first, second = document["sentences"]
     assert (first["area_px"], first["box"], first["predicted_iou"]) == (6, [2, 1, 3, 2], 0.5)
     assert (second["area_px"], second["box"]) == (0, None)
+    assert (first["text"], second["text"]) == ("a", "b")
 
 
 def test_a_number_that_is_none_never_reaches_the_reader() -> None:
     broken = FrameResult(0, np.zeros((1, 4, 6), np.bool_), (Scores(float("nan"), 0.0, True, 0),), {}, True)
-    (sentence,) = json.loads(stream_line(arrival(), broken, 1.0, 0))["sentences"]
+    (sentence,) = json.loads(stream_line(arrival(), broken, 1.0, 0, ("a",)))["sentences"]
     assert (sentence["predicted_iou"], sentence["object_score"], sentence["segmented"]) == (None, 0.0, True)
 
 
@@ -63,7 +64,7 @@ def test_memory_does_not_grow_with_the_stream() -> None:
 def test_a_line_tells_the_gaps_before_its_frame() -> None:
     gap = Gap(7, 7, 2, 0.2, 0.28, "cannot be decoded (Invalid data)")
     frame = LiveFrame(np.zeros((4, 6, 3), np.uint8), 7, 0.28, 100.0, gaps=(gap,))
-    (told,) = json.loads(stream_line(frame, result(np.zeros((4, 6), np.bool_)), 1.0, 0))["gaps"]
+    (told,) = json.loads(stream_line(frame, result(np.zeros((4, 6), np.bool_)), 1.0, 0, ("a",)))["gaps"]
     assert (told["after_frame"], told["before_frame"], told["lost_pictures"]) == (6, 7, 2)
 
 
