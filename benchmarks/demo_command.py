@@ -16,7 +16,6 @@ from glus_edge.runtime.commands.arguments import (
     add_bundle_argument,
     add_engine_arguments,
     bundle_from_arguments,
-    opened_segmenter,
     options_from_arguments,
 )
 from glus_edge.runtime.commands.segment import Request, segment_into
@@ -24,6 +23,7 @@ from glus_edge.runtime.loop.result import FrameResult
 from glus_edge.runtime.output.output_folder import OVERLAY_FILE, check_output_folder
 from glus_edge.runtime.policies.loop_rules import LoopChoice
 from glus_edge.runtime.policies.window import WINDOW_POLICIES
+from glus_edge.runtime.segmenter import Segmenter
 
 DEFAULT_OUTPUT = Path("glus-edge-demo")
 
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     with (
         closing(clip.open()) as video,
-        opened_segmenter(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
+        Segmenter.open(bundle_from_arguments(arguments), options_from_arguments(arguments)) as segmenter,
     ):
         started = time.perf_counter()
         segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite, seen=seen)

@@ -52,6 +52,7 @@ class BackendChoice:
 
     backend: str
     reason: str
+    automatic: bool = True  # False: it was asked for by name, or given
 
     @property
     def line(self) -> str:
@@ -73,7 +74,7 @@ def open_backend(bundle: Bundle, options: SegmenterOptions) -> OpenedBackend:
         raise EngineError(f"backend: got {options.backend!r}, expected one of {', '.join(BACKENDS)}")
     if options.backend == "auto":
         return _best(bundle, options)
-    return _open(bundle, options, BackendChoice(options.backend, "asked for"))
+    return _open(bundle, options, BackendChoice(options.backend, "asked for", automatic=False))
 
 
 def _open(bundle: Bundle, options: SegmenterOptions, choice: BackendChoice) -> OpenedBackend:

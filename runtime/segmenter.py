@@ -46,7 +46,7 @@ class Segmenter:
         """
         self.bundle = bundle
         self.backend = backend
-        self.choice = choice or BackendChoice(backend.name, "given")  # why it is this backend
+        self.choice = choice or BackendChoice(backend.name, "given", automatic=False)  # why it is this backend
         self._stopwatch = stopwatch
         self._engines = Engines(
             clip_encoder=backend.open("clip_encoder"),

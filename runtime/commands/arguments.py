@@ -161,9 +161,14 @@ def options_from_arguments(arguments: argparse.Namespace) -> SegmenterOptions:
 def opened_segmenter(bundle: Path, options: SegmenterOptions) -> Segmenter:
     """`Segmenter.open`, which says on stderr what 'auto' came to, and why."""
     segmenter = Segmenter.open(bundle, options)
-    if options.backend == "auto":
-        print(segmenter.choice.line, file=sys.stderr, flush=True)
+    print_choice(segmenter)
     return segmenter
+
+
+def print_choice(segmenter: Segmenter) -> None:
+    """Says on stderr which backend was chosen, and why; nothing where it was asked for by name."""
+    if segmenter.choice.automatic:
+        print(segmenter.choice.line, file=sys.stderr, flush=True)
 
 
 def add_reconnect_argument(parser: argparse.ArgumentParser) -> None:

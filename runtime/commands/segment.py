@@ -13,8 +13,8 @@ from glus_edge.runtime.commands.arguments import (
     add_stream_argument,
     bundle_from_arguments,
     choice_from_arguments,
-    opened_segmenter,
     options_from_arguments,
+    print_choice,
 )
 from glus_edge.runtime.errors import OutputError
 from glus_edge.runtime.loop.result import FrameResult
@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
     request = Request(tuple(arguments.sentences), choice_from_arguments(arguments), arguments.keyframe)
     with (
         closing(open_video(arguments.video, terminal_bar, stream=arguments.stream)) as video,
-        opened_segmenter(bundle, options_from_arguments(arguments)) as segmenter,
+        Segmenter.open(bundle, options_from_arguments(arguments)) as segmenter,
     ):
         segment_into(arguments.output, segmenter, video, request, overwrite=arguments.overwrite, formats=formats)
         print(
@@ -113,6 +113,7 @@ def segment_into(
     Errors: those of `Segmenter.segment` and `OutputWriter`.
     """
     pass_ = segmenter.segment(video, request.sentences, key_frame=request.key_frame, **asdict(request.choice))
+    print_choice(segmenter)  # behind the checks: what was asked for wrongly is one line
     manifest = segmenter.bundle.manifest
     description = RunDescription(
         bundle=str(segmenter.bundle.directory),
