@@ -3,22 +3,30 @@
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from glus_edge.export.checkpoint.sam2_config import OFFICIAL_NAMES
 from glus_edge.export.options import EMBEDDINGS, LANGUAGE_WEIGHTS, PRECISIONS, VISION_WEIGHTS, ExportOptions
+from glus_edge.export.staging import check_target
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     defaults = {field.name: field.default for field in ExportOptions.__dataclass_fields__.values()}
     parser.description = "Compile a GLUS checkpoint into a bundle: portable ONNX graphs and all that goes with them."
-    parser.add_argument("checkpoint", type=Path, help="folder of the checkpoint: config.json, weights, tokenizer")
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        help="folder of the checkpoint (config.json, weights, tokenizer), or its name on the Hugging Face Hub: "
+        "OWNER/NAME or OWNER/NAME@REVISION",
+    )
     parser.add_argument(
         "--vision-tower",
         type=Path,
         metavar="DIR",
-        help="folder of CLIP (default: the one config.json names, beside the checkpoint, in it or here)",
+        help="folder of CLIP, or its name on the Hub (default: the one config.json names, beside the checkpoint, in it or "
+        "here; for a checkpoint from the Hub, from there too)",
     )
     parser.add_argument(
         "--sam2-config",
@@ -71,7 +79,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Exports; 0, or a GlusEdgeError for the command line to print."""
-    options = ExportOptions(
+    settings = ExportOptions(
         checkpoint=arguments.checkpoint,
         output=arguments.output,
         vision_tower=arguments.vision_tower,
@@ -87,7 +95,11 @@ def run(arguments: argparse.Namespace) -> int:
     )
     # Behind the options: torch takes seconds to import, and a wrong argument is answered at once.
     from glus_edge.export.export import export_bundle
+    from glus_edge.export.hub_source import local_sources
 
+    check_target(settings.output, settings.overwrite)  # before anything is fetched
+    checkpoint, vision_tower, origin = local_sources(settings.checkpoint, settings.vision_tower)
+    options = replace(settings, checkpoint=checkpoint, vision_tower=vision_tower, origin=origin)
     started = time.monotonic()
     lines = _Lines(started)
     try:

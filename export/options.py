@@ -1,6 +1,6 @@
 """What an export is made from; the defaults are those of the command line."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from glus_edge.export.checkpoint.sam2_config import OFFICIAL_NAMES
@@ -32,6 +32,7 @@ class ExportOptions:
     memory_slots: int = MemorySettings.slots  # 0: without a memory bank
     reference_gamma: bool = False
     overwrite: bool = False
+    origin: dict[str, str] = field(default_factory=dict)  # provenance of what came from the Hub
 
     def __post_init__(self) -> None:
         for name, path in (

@@ -19,7 +19,7 @@ def provenance(options: ExportOptions, vision_tower: str) -> dict[str, str]:
         "token_embedding": options.table,
         "fuser_gamma": "reference (1e-6)" if options.reference_gamma else "checkpoint",
     }
-    return entries | {tool: _version(tool) for tool in TOOLS}
+    return entries | options.origin | {tool: _version(tool) for tool in TOOLS}
 
 
 def _version(package: str) -> str:

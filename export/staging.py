@@ -54,10 +54,7 @@ def resumable_folder(target: Path, overwrite: bool, key: str) -> Iterator[Path]:
 
 @contextmanager
 def _staged(target: Path, overwrite: bool, key: str | None) -> Iterator[Path]:
-    try:
-        _check(target, overwrite)  # before anything is written beside it
-    except OSError as error:
-        raise _unwritable(target, error) from error
+    check_target(target, overwrite)  # before anything is written beside it
     partial, replaced = _sibling(target, ".partial"), _sibling(target, ".partial-replaced")
     with _locked(target):
         keep = False
@@ -84,6 +81,14 @@ def _staged(target: Path, overwrite: bool, key: str | None) -> Iterator[Path]:
         finally:
             if not keep:
                 shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_target(target: Path, overwrite: bool) -> None:
+    """Raises OutputError where a folder cannot be written as `target`."""
+    try:
+        _check(target, overwrite)
+    except OSError as error:
+        raise _unwritable(target, error) from error
 
 
 def _begun(partial: Path, key: str | None) -> bool:

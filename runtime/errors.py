@@ -21,6 +21,10 @@ class BundleError(GlusEdgeError):
     """A bundle that is missing, damaged, newer than this package, or not what its manifest says."""
 
 
+class HubError(GlusEdgeError):
+    """A repository of the Hugging Face Hub that cannot be fetched."""
+
+
 class CheckpointError(GlusEdgeError):
     """A checkpoint, vision tower or SAM 2 configuration that cannot be exported."""
 

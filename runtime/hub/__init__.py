@@ -1,0 +1,1 @@
+"""Repositories of the Hugging Face Hub: their names, and their files on this machine."""
