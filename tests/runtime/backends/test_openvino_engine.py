@@ -71,7 +71,7 @@ def options(precision="bf16"):
 @pytest.mark.parametrize("policy", ["exact", "window", "rolling"])
 def test_masks_are_those_of_onnx_runtime(golden_bundle, openvino, policy):
     sentences = ["a thing", "another thing that is longer"]
-    with Segmenter.open(golden_bundle) as segmenter:
+    with Segmenter.open(golden_bundle, SegmenterOptions(backend="onnxruntime")) as segmenter:
         wanted = [result.masks for result in segmenter.segment(golden.FRAMES, sentences, policy=policy)]
     with Segmenter.open(golden_bundle, options()) as segmenter:
         assert segmenter.backend.name == "openvino"
