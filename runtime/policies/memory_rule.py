@@ -4,7 +4,7 @@ All that is held is attended, so a rule decides one thing: of the memories held,
 SAM2Long (`confident`), DAM4SAM (`distractors`) and SAM 3 (the age limit).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import or_
 
@@ -68,9 +68,19 @@ class MemoryRule:
         parts = () if self.name == REFERENCE else self._parts
         return reduce(or_, (PARTS[part].needs for part in parts), Needs.NOTHING)
 
-    def stores(self, memory: MemoryRecord) -> bool:
-        """Whether a memory is made of this frame at all."""
-        return "present" not in self._parts or memory.object_score > 0
+    def entry(self, memory: MemoryRecord, held: tuple[MemoryRecord, ...]) -> MemoryRecord | None:
+        """The record of a new memory beside those held, oldest first; None: no memory is made of this frame.
+
+        What comes too soon behind an anchor is none, and must not become one once that anchor has gone: it enters as a
+        memory of a frame that was not asked about, or not contested.
+        """
+        if "present" in self._parts and memory.object_score <= 0:
+            return None
+        asked = memory.asked and not self._close_to_last(memory, [each for each in held if self._is_asked_anchor(each)])
+        contested = memory.contested and not self._close_to_last(
+            memory, [each for each in held if self._is_resolved_anchor(each)]
+        )
+        return replace(memory, asked=asked, contested=contested)
 
     def kept(self, held: tuple[MemoryRecord, ...], step: int, settings: MemorySettings) -> tuple[MemoryRecord, ...]:
         """Of the memories held after `step`, oldest first, those that stay and are read by the next step: at most `slots`.
@@ -102,16 +112,24 @@ class MemoryRule:
 
     def _anchors(self, older: list[MemoryRecord]) -> list[MemoryRecord]:
         """Newest first, those of `anchors` before those of `distractors`."""
-        sure = [memory for memory in older if memory.predicted_iou > self.anchor_iou]
         chosen: list[MemoryRecord] = []
         if "anchors" in self._parts:
-            asked = [memory for memory in sure if memory.asked and memory.object_score > self.anchor_score]
+            asked = [memory for memory in older if self._is_asked_anchor(memory)]
             chosen += _apart(asked, self.anchor_distance)[-2:][::-1]
         if "distractors" in self._parts:
-            low, high = self.usual_growth
-            resolved = [memory for memory in sure if memory.contested and low <= memory.growth <= high]
+            resolved = [memory for memory in older if self._is_resolved_anchor(memory)]
             chosen += [each for each in _apart(resolved, self.anchor_distance)[-4:][::-1] if each not in chosen]
         return chosen
+
+    def _is_asked_anchor(self, memory: MemoryRecord) -> bool:
+        return memory.asked and memory.predicted_iou > self.anchor_iou and memory.object_score > self.anchor_score
+
+    def _is_resolved_anchor(self, memory: MemoryRecord) -> bool:
+        low, high = self.usual_growth
+        return memory.contested and memory.predicted_iou > self.anchor_iou and low <= memory.growth <= high
+
+    def _close_to_last(self, memory: MemoryRecord, anchors: list[MemoryRecord]) -> bool:
+        return bool(anchors) and memory.step - anchors[-1].step < self.anchor_distance
 
 
 def _apart(memories: list[MemoryRecord], distance: int) -> list[MemoryRecord]:

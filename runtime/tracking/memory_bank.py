@@ -77,8 +77,9 @@ class MemoryBank:
         if not self._settings.slots:  # a model without a memory bank
             return Placement((), {})
         for sentence, held in enumerate(self._held):
-            new = memories.get(sentence)
-            if new is not None and self._rule.stores(new):
+            seen = memories.get(sentence)
+            new = None if seen is None else self._rule.entry(seen, _by_step(held))
+            if new is not None:
                 slots[sentence] = self._place(held, new, step)
             free = self._free(held, step)
             moves += [Move(sentence, source, target) for source, target in _close(held, free)]
@@ -95,7 +96,7 @@ class MemoryBank:
         return other
 
     def _free(self, held: list[MemoryRecord], step: int) -> list[int]:
-        kept = self._rule.kept(tuple(sorted(held, key=lambda memory: memory.step)), step, self._settings)
+        kept = self._rule.kept(_by_step(held), step, self._settings)
         return [slot for slot, memory in enumerate(held) if memory not in kept]
 
     def _place(self, held: list[MemoryRecord], new: MemoryRecord, step: int) -> int:
@@ -120,3 +121,8 @@ def _close(held: list[MemoryRecord], free: list[int]) -> list[tuple[int, int]]:
             copies.append((last, slot))
         held.pop()
     return copies
+
+
+def _by_step(held: list[MemoryRecord]) -> tuple[MemoryRecord, ...]:
+    """Oldest first."""
+    return tuple(sorted(held, key=lambda memory: memory.step))

@@ -15,9 +15,9 @@ def run(name, frames, **options):
     """Memories read after each frame, oldest first."""
     rule, held, history = MemoryRule(name, **options), [], []
     for step, values in enumerate(frames):
-        memory = MemoryRecord(step, **values)
-        if rule.stores(memory):
-            held.append(memory)
+        entry = rule.entry(MemoryRecord(step, **values), tuple(held))
+        if entry is not None:
+            held.append(entry)
         held = list(rule.kept(tuple(held), step, SETTINGS))
         history.append(list(held))
     return history
@@ -66,6 +66,12 @@ def test_anchors_stay_until_two_newer_ones_have_come(frames):
             anchors.append(older)
         assert set(anchors[-2:]) <= set(steps(held))
         assert len(held) <= SETTINGS.slots
+
+
+def test_what_came_too_soon_behind_an_anchor_is_none_when_that_anchor_has_gone():
+    anchor, other = {"predicted_iou": 0.9, "object_score": 2.0, "asked": True}, {"predicted_iou": 0.7}
+    frames = [anchor if step in (11, 15, 19, 25) else other for step in range(28)]
+    assert {19, 25} <= set(steps(run("anchors", frames)[-1]))
 
 
 def test_an_anchor_is_read_long_after_recent_frames_have_gone():

@@ -100,7 +100,8 @@ def test_the_pool_holds_for_each_sentence_what_its_rule_keeps_of_its_own_frames(
         new = {i: MemoryRecord(**{**vars(each), "step": step}) for i, each in enumerate(seen)}
         pool.store(step, new)
         for i, held in enumerate(lists):
-            held = [*held, new[i]] if rule.stores(new[i]) else held
+            entry = rule.entry(new[i], tuple(held))
+            held = held if entry is None else [*held, entry]
             lists[i] = list(rule.kept(tuple(held), step, memory))
         assert pool.read() == {i: [each.step for each in held] for i, held in enumerate(lists)}
         assert all(len(held) <= memory.slots for held in lists)
