@@ -1,4 +1,5 @@
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,11 @@ def write_video(tmp_path: Path) -> VideoWriter:
         return path
 
     return write
+
+
+@pytest.fixture
+def heeded_ctrl_c() -> Iterator[None]:
+    """SIGINT is a KeyboardInterrupt, whatever started the tests: a shell's background job ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

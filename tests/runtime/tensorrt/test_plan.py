@@ -150,6 +150,7 @@ def test_a_build_reports_its_steps_and_stops_when_told(tensorrt, golden_bundle):
     assert stopped.steps_done < monitor.steps_done
 
 
+@pytest.mark.usefixtures("heeded_ctrl_c")
 def test_ctrl_c_waits_for_the_compiler_to_stop():
     monitor, stopped = BuildMonitor(), threading.Event()
 
@@ -161,12 +162,8 @@ def test_ctrl_c_waits_for_the_compiler_to_stop():
         time.sleep(0.3)
         stopped.set()
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            run_cancellable(build, monitor)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        run_cancellable(build, monitor)
     assert stopped.is_set()
 
 

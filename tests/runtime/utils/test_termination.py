@@ -7,6 +7,7 @@ import pytest
 from glus_edge.runtime.utils.termination import interrupted_by_sigterm, interruption_put_off
 
 
+@pytest.mark.usefixtures("heeded_ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_waits_for_the_end_of_the_block(number: int) -> None:
     seen: list[str] = []
